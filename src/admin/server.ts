@@ -1,0 +1,66 @@
+/** The admin port: for operators and probes, on loopback unless told otherwise; nothing of it is reachable from the front. */
+
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { GatewayConfig } from '../config/schema.ts'
+import { describeRoutes } from './route-table.ts'
+
+export interface AdminServer {
+  readonly url: string
+  close(): Promise<void>
+}
+
+export interface AdminState {
+  readonly ready: () => boolean
+  readonly draining: () => boolean
+}
+
+export async function startAdmin(
+  config: GatewayConfig,
+  state: AdminState,
+  port: number,
+): Promise<AdminServer> {
+  const routes = JSON.stringify(describeRoutes(config), null, 2)
+  const server = createServer((request, response) => {
+    request.resume()
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return send(response, 405, { detail: 'Method Not Allowed' })
+    switch (request.url?.split('?', 1)[0]) {
+      case '/health':
+        return send(response, 200, { status: 'healthy', service: config.name })
+      case '/ready':
+        return send(response, state.ready() ? 200 : 503, {
+          status: state.ready() ? 'ready' : state.draining() ? 'draining' : 'starting',
+        })
+      case '/routes':
+        return send(response, 200, routes)
+      default:
+        return send(response, 404, { detail: 'Not Found' })
+    }
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, config.admin.host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  const { host } = config.admin
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  return {
+    url: `http://${name}:${(server.address() as AddressInfo).port}`,
+    close() {
+      return new Promise(resolve => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+    },
+  }
+}
+
+function send(response: ServerResponse, status: number, body: string | object): void {
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+    .end(text)
+}

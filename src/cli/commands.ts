@@ -1,0 +1,134 @@
+/** What the commands do. Each gives the exit code. */
+
+import { styleText } from 'node:util'
+import { describeRoutes, type RouteDescription } from '../admin/route-table.ts'
+import { type Loaded, loadConfig } from '../config/load.ts'
+import { type RunningGateway, startGateway } from '../server.ts'
+
+interface CommandOptions {
+  readonly file: string | undefined
+}
+
+/** sysexits.h: something was found in an unconfigured or misconfigured state. */
+const CONFIG = 78
+const FAILURE = 1
+
+export async function start(options: CommandOptions): Promise<number> {
+  const loaded = await loadConfig(options)
+  if (loaded.config === null) return reportProblems(loaded)
+  let gateway: RunningGateway
+  try {
+    gateway = await startGateway(loaded.config)
+  } catch (error) {
+    process.stderr.write(`nyro-gateway: ${startFailure(error as NodeJS.ErrnoException)}\n`)
+    return FAILURE
+  }
+  for (const warning of loaded.warnings) gateway.log.logger.warn(warning)
+  surviveFaults(gateway)
+  return untilStopped(gateway)
+}
+
+export async function check(options: CommandOptions): Promise<number> {
+  const loaded = await loadConfig(options)
+  if (loaded.config === null) return reportProblems(loaded)
+  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`)
+  const count = loaded.config.routes.length
+  process.stdout.write(`${sourceOf(loaded)}: valid, ${count} ${count === 1 ? 'route' : 'routes'}\n`)
+  return 0
+}
+
+export async function routes(options: CommandOptions): Promise<number> {
+  const loaded = await loadConfig(options)
+  if (loaded.config === null) return reportProblems(loaded)
+  process.stdout.write(table(describeRoutes(loaded.config)))
+  return 0
+}
+
+function sourceOf(loaded: Loaded): string {
+  return loaded.file ?? 'environment'
+}
+
+function reportProblems(loaded: Loaded): number {
+  const { problems } = loaded
+  const lines = problems.map(
+    ({ place, message }) => `  ${styleText('bold', place, { stream: process.stderr })} ${message}`,
+  )
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+  process.stderr.write(
+    `nyro-gateway: ${count} in the configuration (${sourceOf(loaded)}), nothing was started\n${lines.join('\n')}\n`,
+  )
+  return CONFIG
+}
+
+function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
+  const at = `${error.address ?? ''}:${error.port ?? ''}`
+  if (error.code === 'EADDRINUSE') {
+    return `${at} is in use: stop what listens there, or set PORT (front) or GATEWAY_ADMIN_PORT (admin, or off)`
+  }
+  if (error.code === 'EACCES') return `no permission to listen on ${at}: choose a port over 1023`
+  if (error.code === 'EADDRNOTAVAIL')
+    return `${at} is no address of this machine: set GATEWAY_HOST or GATEWAY_ADMIN_HOST`
+  return error.stack ?? String(error)
+}
+
+/** Resolves with the exit code once a signal has brought the gateway down in good order. A second one forces it. */
+function untilStopped(gateway: RunningGateway): Promise<number> {
+  return new Promise(resolve => {
+    let stopping = false
+    const stop = (): void => {
+      if (stopping) {
+        gateway.log.flush()
+        process.exit(FAILURE)
+      }
+      stopping = true
+      gateway.close().then(
+        () => resolve(0),
+        error => {
+          process.stderr.write(`nyro-gateway: ${error}\n`)
+          resolve(FAILURE)
+        },
+      )
+    }
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+  })
+}
+
+/** A fault that escaped its exchange is logged; the other exchanges go on. */
+function surviveFaults({ log }: RunningGateway): void {
+  const report = (kind: string) => (error: unknown) => {
+    log.logger.fatal({ error, stack: error instanceof Error ? error.stack : undefined }, kind)
+  }
+  process.on('uncaughtException', report('Uncaught exception'))
+  process.on('unhandledRejection', report('Unhandled rejection'))
+  process.on('exit', () => log.flush())
+}
+
+function table(rows: readonly RouteDescription[]): string {
+  const head: RouteDescription = {
+    name: 'NAME',
+    methods: 'METHODS',
+    match: 'MATCH',
+    target: 'TARGET',
+    guards: 'GUARDS',
+  }
+  const all = [head, ...rows]
+  const widths = {
+    name: Math.max(...all.map(row => row.name.length)),
+    methods: Math.max(...all.map(row => row.methods.length)),
+    match: Math.max(...all.map(row => row.match.length)),
+    target: Math.max(...all.map(row => row.target.length)),
+  }
+  return all
+    .map(row =>
+      [
+        row.name.padEnd(widths.name),
+        row.methods.padEnd(widths.methods),
+        row.match.padEnd(widths.match),
+        row.target.padEnd(widths.target),
+        row.guards,
+      ].join('  '),
+    )
+    .map(line => `${line.trimEnd()}\n`)
+    .join('')
+}

@@ -1,0 +1,28 @@
+import { OTHER_SETTINGS, SETTINGS } from '../config/env.ts'
+
+const settings = [
+  ...Object.entries(SETTINGS).map(([name, { help }]) => [name, help] as const),
+  ...Object.entries(OTHER_SETTINGS),
+]
+const width = Math.max(...settings.map(([name]) => name.length))
+
+export const HELP = `nyro-gateway: API gateway for multi-tenant B2B SaaS on Supabase Auth
+
+Usage: nyro-gateway COMMAND [--config FILE]
+
+Commands:
+  start     serve traffic
+  check     validate the configuration, print all of its problems
+  routes    print the table of routes with what guards each
+  demo      gateway with embedded services, no configuration needed
+
+Options:
+  -c, --config FILE   gateway.config.ts, .yaml or .json (default: the one in this directory, if any)
+  -V, --version
+  -h, --help
+
+Environment (also from .env; it wins over the config file):
+${settings.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`).join('\n')}
+
+Exit codes: 0 well, 1 failed, 64 wrong usage, 78 wrong configuration
+`

@@ -1,0 +1,199 @@
+/** What a schema cannot say: names that must exist, files that must be readable, rules that must not contradict. */
+
+import { readFileSync } from 'node:fs'
+import { parseHost, parsePattern } from '../route/pattern.ts'
+import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
+import type { SchemaProblem } from './problem.ts'
+import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig } from './schema.ts'
+
+export const MIN_SECRET_BYTES = 32
+const SEED_SECRET = 'YOUR_DEFAULT_JWT_SECRET_KEY_CHANGE_ME_IN_ENV_OR_SECRET'
+
+export function checkConfig(config: GatewayConfig): SchemaProblem[] {
+  const problems: SchemaProblem[] = []
+  const report = (path: readonly PropertyKey[], message: string): void => {
+    problems.push({ path, message })
+  }
+  checkIdentity(config, report)
+  checkTimeouts(config, report)
+  for (const [name, upstream] of Object.entries(config.upstreams))
+    checkCa(upstream.ca, ['upstreams', name], report)
+  for (const [index, route] of config.routes.entries()) checkRoute(config, route, ['routes', index], report)
+  checkDuplicates(config.routes, report)
+  return problems
+}
+
+type Report = (path: readonly PropertyKey[], message: string) => void
+
+function checkIdentity({ identity, routes }: GatewayConfig, report: Report): void {
+  const isHmac = (HMAC_ALGORITHMS as readonly string[]).includes(identity.algorithm)
+  if (identity.secret !== undefined) {
+    if (!isHmac) {
+      report(
+        ['identity', 'algorithm'],
+        `${identity.algorithm} has no shared secret: give a JWKS URL and remove the secret, or use HS256`,
+      )
+    }
+    checkSecret(identity.secret, report)
+  } else if (identity.jwks === undefined && routes.some(route => route.auth !== 'none')) {
+    report(
+      ['identity'],
+      'has no key to verify tokens with: set GATEWAY_JWT_SECRET (HS256) or GATEWAY_JWKS_URL (ES256, RS256, EdDSA)',
+    )
+  }
+}
+
+function checkSecret(secret: string, report: Report): void {
+  const remedy = 'copy the JWT secret from the Supabase project settings'
+  if (secret === '') report(['identity', 'secret'], `is empty: ${remedy}, or unset the variable`)
+  else if (secret === SEED_SECRET) report(['identity', 'secret'], `is the published default: ${remedy}`)
+  else if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
+    report(['identity', 'secret'], `is shorter than ${MIN_SECRET_BYTES} bytes (RFC 7518 §3.2): ${remedy}`)
+  }
+}
+
+function checkTimeouts({ server, client }: GatewayConfig, report: Report): void {
+  const positive: [readonly string[], number][] = [
+    [['server', 'headerTimeout'], server.headerTimeout],
+    [['server', 'bodyTimeout'], server.bodyTimeout],
+    [['client', 'timeouts', 'connect'], client.timeouts.connect],
+    [['client', 'timeouts', 'firstByte'], client.timeouts.firstByte],
+    [['client', 'timeouts', 'idle'], client.timeouts.idle],
+  ]
+  for (const [path, seconds] of positive) {
+    if (seconds <= 0) report(path, 'must be longer than 0')
+  }
+}
+
+function checkRoute(
+  config: GatewayConfig,
+  route: RouteConfig,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  const segments = parsePattern(route.path)
+  if (typeof segments === 'string') report([...at, 'path'], segments)
+  if (route.host !== undefined && parseHost(route.host) === null) {
+    report([...at, 'host'], 'is no host: write api.example.com or *.example.com, without port')
+  }
+  checkTarget(config, route, at, report)
+  checkRewrite(route, segments, at, report)
+  checkGuards(route, at, report)
+}
+
+function checkTarget(
+  config: GatewayConfig,
+  route: RouteConfig,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  const { upstream } = route
+  if (upstream === undefined && route.respond === undefined) {
+    report(at, 'goes nowhere: give an upstream or a respond')
+  } else if (upstream !== undefined && route.respond !== undefined) {
+    report(at, 'has both an upstream and a respond: keep one')
+  }
+  if (typeof upstream === 'string' && !Object.hasOwn(config.upstreams, upstream)) {
+    if (!/^https?:\/\//.test(upstream)) {
+      const known = Object.keys(config.upstreams)
+      report(
+        [...at, 'upstream'],
+        `names no upstream: ${known.length === 0 ? 'none is defined' : `there are ${known.join(', ')}`}`,
+      )
+    } else if (!URL.canParse(upstream) || new URL(upstream).search !== '' || new URL(upstream).hash !== '') {
+      report([...at, 'upstream'], 'is no service URL: write http://host:port')
+    }
+  }
+  if (typeof upstream === 'object') checkCa(upstream.ca, [...at, 'upstream'], report)
+}
+
+function checkRewrite(
+  route: RouteConfig,
+  segments: ReturnType<typeof parsePattern>,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  if (route.rewrite !== undefined && route.stripPrefix !== false) {
+    report([...at, 'rewrite'], 'stands beside stripPrefix: keep one')
+  }
+  if (typeof segments === 'string') return
+  const wild = segments.at(-1)?.kind === 'wildcard'
+  if (route.stripPrefix === true && !wild) report([...at, 'stripPrefix'], 'needs a path that ends in /*')
+  if (
+    typeof route.stripPrefix === 'string' &&
+    !`${route.path}/`.startsWith(`${route.stripPrefix.replace(/\/$/, '')}/`)
+  ) {
+    report([...at, 'stripPrefix'], 'is no prefix of the path')
+  }
+  if (route.rewrite === undefined) return
+  const names = new Set(segments.flatMap(segment => (segment.kind === 'parameter' ? [segment.name] : [])))
+  for (const [, name] of route.rewrite.matchAll(/\{([^}]*)\}/g)) {
+    if (!names.has(name!)) report([...at, 'rewrite'], `uses {${name}}, which the path does not have`)
+  }
+  if (route.rewrite.includes('*') && !wild)
+    report([...at, 'rewrite'], 'uses *, but the path does not end in /*')
+  if (/[^\x21-\x7e]|[?#\\]/.test(route.rewrite)) report([...at, 'rewrite'], 'must be a plain path')
+}
+
+function checkGuards(route: RouteConfig, at: readonly PropertyKey[], report: Report): void {
+  const guarded = Object.keys(route.require.claims).length > 0 || route.require.roles.length > 0
+  if (route.auth !== 'required' && guarded) {
+    report(
+      [...at, 'require'],
+      `asks for claims, but auth is ${JSON.stringify(route.auth)}: make it "required"`,
+    )
+  }
+  if (route.auth === 'none' && Object.keys(route.claimHeaders).length > 0) {
+    report([...at, 'claimHeaders'], 'needs a token, but auth is "none"')
+  }
+  for (const name of Object.keys(route.claimHeaders)) {
+    const canonical = canonicalName(name)
+    if (RESERVED.has(canonical) || canonical.startsWith('x-forwarded-')) {
+      report([...at, 'claimHeaders', name], 'is a header that the gateway writes itself: choose another name')
+    }
+  }
+}
+
+const RESERVED: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  'authorization',
+  'content-length',
+  'cookie',
+  'expect',
+  'forwarded',
+  'host',
+  'x-company-id',
+  'x-user-id',
+  'x-user-email',
+  'x-request-id',
+  'x-real-ip',
+])
+
+function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
+  if (ca === undefined) return
+  try {
+    if (!readFileSync(ca, 'utf8').includes('-----BEGIN CERTIFICATE-----')) {
+      report([...at, 'ca'], 'has no certificate in PEM form in it')
+    }
+  } catch (error) {
+    report([...at, 'ca'], `cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+/** Two routes that fit the same requests: the second one would never be chosen. */
+function checkDuplicates(routes: readonly RouteConfig[], report: Report): void {
+  const seen = new Map<string, number>()
+  for (const [index, route] of routes.entries()) {
+    const shape = route.path.replace(/\{[^}]*\}/g, '{}').replace(/(.)\/$/, '$1')
+    const conditions = Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value])
+    for (const method of route.methods ?? ['any method']) {
+      const key = JSON.stringify([route.host?.toLowerCase(), shape, method, conditions.sort()])
+      const first = seen.get(key)
+      if (first !== undefined && first !== index) {
+        report(['routes', index], `fits the same requests as routes[${first}] (${method} ${route.path})`)
+        break
+      }
+      seen.set(key, index)
+    }
+  }
+}

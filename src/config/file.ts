@@ -1,0 +1,142 @@
+/** Reads a config file: YAML, JSON or TypeScript, as plain data with the place of everything in it. */
+
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { registerHooks } from 'node:module'
+import { extname, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Environment } from './env.ts'
+import type { Problem } from './problem.ts'
+
+const NAMES = ['ts', 'mts', 'js', 'mjs', 'yaml', 'yml', 'json'].map(
+  extension => `gateway.config.${extension}`,
+)
+
+export interface ConfigFile {
+  readonly path: string
+  readonly value: unknown
+  /** Line and column of the value at a path, where the format knows them. */
+  position(path: readonly PropertyKey[]): { line: number; column: number } | null
+}
+
+/** The config file that a directory has, or null. */
+export function findConfigFile(directory: string): string | null {
+  return NAMES.map(name => resolve(directory, name)).find(path => existsSync(path)) ?? null
+}
+
+/** @returns the file, or the problem that keeps it from being read */
+export async function readConfigFile(path: string): Promise<ConfigFile | Problem> {
+  const extension = extname(path).toLowerCase()
+  try {
+    switch (extension) {
+      case '.yaml':
+      case '.yml':
+      case '.json':
+        return await readYaml(path)
+      case '.ts':
+      case '.mts':
+      case '.js':
+      case '.mjs':
+        return await importModule(path)
+      default:
+        return {
+          place: path,
+          message: `has the ending ${extension || '(none)'}: use .ts, .js, .yaml, .yml or .json`,
+        }
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return {
+      place: path,
+      message: code === 'ENOENT' ? 'does not exist' : `cannot be read: ${firstLine(message)}`,
+    }
+  }
+}
+
+async function readYaml(path: string): Promise<ConfigFile | Problem> {
+  const { LineCounter, parseDocument } = await import('yaml')
+  const lines = new LineCounter()
+  const document = parseDocument(await readFile(path, 'utf8'), { lineCounter: lines })
+  const [error] = document.errors
+  if (error !== undefined) {
+    const at = lines.linePos(error.pos[0])
+    return {
+      place: `${path}:${at.line}:${at.col}`,
+      message: firstLine(error.message).replace(/ at line \d+.*$/, ''),
+    }
+  }
+  return {
+    path,
+    value: document.toJS({ maxAliasCount: 100 }) ?? {},
+    position(steps) {
+      for (let length = steps.length; length >= 0; length--) {
+        const node = document.getIn(steps.slice(0, length), true) as
+          | { range?: [number, number, number] }
+          | undefined
+        if (!node?.range) continue
+        const at = lines.linePos(node.range[0])
+        return { line: at.line, column: at.col }
+      }
+      return null
+    },
+  }
+}
+
+let hooked = false
+
+/** Lets configs import `nyro-gateway` wherever they lie, without an installed copy of it beside them. */
+function resolveOwnName(): void {
+  if (hooked) return
+  hooked = true
+  const own = new URL(import.meta.url.endsWith('.ts') ? '../index.ts' : '../index.js', import.meta.url).href
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === 'nyro-gateway' ? { url: own, shortCircuit: true } : next(specifier, context),
+  })
+}
+
+async function importModule(path: string): Promise<ConfigFile | Problem> {
+  if (!existsSync(path)) return { place: path, message: 'does not exist' }
+  resolveOwnName()
+  const module: { default?: unknown } = await import(pathToFileURL(path).href)
+  if (module.default === undefined) {
+    return { place: path, message: 'has no default export: write `export default defineGateway({ … })`' }
+  }
+  return { path, value: module.default, position: () => null }
+}
+
+/** Replaces `${NAME}` and `${NAME:-default}` in every string; `$$` stands for one `$`. */
+export function fillVariables(
+  value: unknown,
+  environment: Environment,
+  problems: Problem[],
+  path = '',
+): unknown {
+  if (typeof value === 'string') {
+    return value.replace(
+      /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g,
+      (text, name?: string, fallback?: string) => {
+        if (text === '$$' || name === undefined) return '$'
+        const filled = environment[name] || fallback
+        if (filled === undefined)
+          problems.push({ place: path, message: `\${${name}} is not set in the environment` })
+        return filled ?? ''
+      },
+    )
+  }
+  if (Array.isArray(value)) {
+    return value.map((item, index) => fillVariables(item, environment, problems, `${path}[${index}]`))
+  }
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [
+      key,
+      fillVariables(item, environment, problems, path === '' ? key : `${path}.${key}`),
+    ]),
+  )
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]!
+}

@@ -1,0 +1,199 @@
+/** The one schema of the configuration. Types are inferred from it; unknown keys are refused everywhere. */
+
+import { z } from 'zod'
+import type { Policy } from '../exchange.ts'
+import { isFieldValue, isToken } from '../wire/fields.ts'
+import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
+
+export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
+export const HMAC_ALGORITHMS = ['HS256', 'HS384', 'HS512'] as const
+export const SIGNATURE_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
+export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+const headerName = z.string().refine(isToken, 'is no header name: letters, digits and hyphens only')
+const headerValue = z.string().refine(isFieldValue, 'has characters that no header value may have')
+const claimPath = z
+  .string()
+  .regex(/^[^.\s]+(\.[^.\s]+)*$/, 'is no claim path: write names joined by dots, like app_metadata.role')
+const method = z.string().toUpperCase().pipe(z.enum(METHODS))
+
+const server = z.strictObject({
+  host: z.string().default('0.0.0.0').describe('address to listen on'),
+  port: port.default(8080),
+  trustedProxies: z
+    .array(network)
+    .default([])
+    .describe('peers whose X-Forwarded-* and Forwarded are believed'),
+  headerTimeout: duration.default(10).describe('time for a request head to arrive'),
+  bodyTimeout: duration.default(30).describe('longest pause within a request body'),
+  minBodyRate: z
+    .number()
+    .min(0)
+    .default(240)
+    .describe('bytes/s that a request body must keep up on average, after 10 s; 0: any'),
+  keepAliveTimeout: duration.default(75).describe('idle time after which a client connection is closed'),
+  drainDelay: duration
+    .default(0)
+    .describe('time between turning unready and closing the listener on SIGTERM'),
+  drainTimeout: duration.default(25).describe('time that exchanges in flight get on SIGTERM'),
+})
+
+const admin = z.strictObject({
+  host: z.string().default('127.0.0.1'),
+  port: z.union([z.literal('off'), port]).default(9901),
+})
+
+const log = z.strictObject({
+  level: z.enum(LOG_LEVELS).default('info'),
+  format: z.enum(['auto', 'json', 'pretty']).default('auto').describe('auto: pretty on a terminal'),
+})
+
+const identity = z.strictObject({
+  secret: z.string().optional().describe('shared secret of the HMAC algorithm'),
+  algorithm: z.enum([...HMAC_ALGORITHMS, ...SIGNATURE_ALGORITHMS]).default('HS256'),
+  jwks: z
+    .strictObject({
+      url: httpUrl,
+      refresh: duration.default(600).describe('time between regular fetches'),
+      cooldown: duration.default(30).describe('time in which an unknown key causes no other fetch'),
+      timeout: duration.default(5),
+      algorithms: z
+        .array(z.enum(SIGNATURE_ALGORITHMS))
+        .min(1)
+        .default([...SIGNATURE_ALGORITHMS]),
+    })
+    .optional(),
+  issuer: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
+  audience: z.string().min(1).default('authenticated'),
+  leeway: duration.default(30).describe('by how much clocks may differ'),
+  tenantClaim: claimPath.default('app_metadata.company_id'),
+  cacheSize: size.default(32 * 1024 ** 2).describe('memory for verified tokens'),
+})
+
+const cors = z.strictObject({
+  origins: z.array(origin).default([]),
+  originPatterns: z.array(originPattern).default([]),
+  credentials: z.boolean().default(true),
+  methods: z.array(method).optional().describe('default: those of the route'),
+  headers: z.array(headerName).optional().describe('allowed request headers; default: those asked for'),
+  exposeHeaders: z
+    .array(headerName)
+    .default([])
+    .describe('beside X-Request-ID, X-Process-Time and x-supabase-api-version'),
+  maxAge: duration.default(600),
+})
+
+const timeouts = z.strictObject({
+  connect: duration.optional(),
+  firstByte: duration.optional().describe('until the head of the answer is complete'),
+  idle: duration.optional().describe('between two chunks of a body'),
+})
+
+const upstream = z.strictObject({
+  url: serviceUrl,
+  ca: z.string().optional().describe('file with the certificates to trust, PEM'),
+  preserveHost: z.boolean().default(false).describe("send the client's Host instead of the upstream's own"),
+  maxConnections: z.int().min(1).max(65_535).optional(),
+  maxIdleConnections: z.int().min(0).max(65_535).optional(),
+  idleTimeout: duration.default(4).describe("below the upstream's own keep-alive (uvicorn: 5 s)"),
+  timeouts: timeouts.default({}),
+})
+
+/** Defaults of every upstream. */
+const client = z.strictObject({
+  maxConnections: z.int().min(1).max(65_535).default(1024),
+  maxIdleConnections: z.int().min(0).max(65_535).default(256),
+  timeouts: z
+    .strictObject({
+      connect: duration.default(10),
+      firstByte: duration.default(60),
+      idle: duration.default(60),
+    })
+    .prefault({}),
+})
+
+const scalar = z.union([z.string(), z.number(), z.boolean()])
+
+const route = z.strictObject({
+  name: z.string().min(1).optional(),
+  host: z.string().min(1).optional().describe('api.example.com or *.example.com'),
+  path: z.string().describe('/exact, /prefix/*, /with/{parameter}'),
+  methods: z.array(method).min(1).optional(),
+  headers: z
+    .record(headerName, z.union([headerValue, z.literal(true)]))
+    .default({})
+    .describe('must be present, or equal'),
+  upstream: z
+    .union([z.string().min(1), upstream])
+    .optional()
+    .describe('a name from upstreams, a URL, or an upstream of its own'),
+  respond: z
+    .strictObject({
+      status: z.int().min(200).max(599).default(200),
+      headers: z.record(headerName, headerValue).default({}),
+      body: z.union([z.string(), z.record(z.string(), z.unknown())]).default(''),
+    })
+    .optional()
+    .describe('answer without an upstream'),
+  stripPrefix: z
+    .union([z.boolean(), z.string().startsWith('/')])
+    .default(false)
+    .describe('true: all before the * of the path'),
+  rewrite: z
+    .string()
+    .startsWith('/')
+    .optional()
+    .describe('new path; {parameter} and * stand for what matched'),
+  auth: z.enum(['required', 'optional', 'none']).default('required'),
+  company: z
+    .enum(['required', 'optional'])
+    .default('required')
+    .describe('whether a token without a company is refused'),
+  require: z
+    .strictObject({
+      claims: z.record(claimPath, z.union([scalar, z.array(scalar).min(1)])).default({}),
+      roles: z.array(z.string().min(1)).default([]).describe('one of them must be in rolesClaim'),
+      rolesClaim: claimPath.default('role'),
+    })
+    .prefault({}),
+  claimHeaders: z
+    .record(headerName, claimPath)
+    .default({})
+    .describe('header → claim, added to the three identity headers'),
+  cors: z
+    .union([z.literal(false), cors])
+    .optional()
+    .describe('false: none; default: the gateway-wide one'),
+  bodyLimit: size.optional(),
+  timeouts: timeouts.default({}),
+  forwardCookies: z.boolean().default(false),
+  policies: z.array(z.custom<Policy>(value => typeof value === 'function', 'is no function')).default([]),
+})
+
+export const gatewaySchema = z.strictObject({
+  name: z.string().min(1).default('Nyro API Gateway'),
+  server: server.prefault({}),
+  admin: admin.prefault({}),
+  log: log.prefault({}),
+  identity: identity.prefault({}),
+  cors: z.union([z.literal(false), cors]).prefault({ origins: ['http://localhost:3000'] }),
+  client: client.prefault({}),
+  bodyLimit: size.optional(),
+  upstreams: z.record(z.string().min(1), upstream).default({}),
+  policies: z.array(z.custom<Policy>(value => typeof value === 'function', 'is no function')).default([]),
+  routes: z.array(route).default([]),
+})
+
+/** What a config file may say. */
+export type GatewayOptions = z.input<typeof gatewaySchema>
+/** The same, parsed and defaulted. */
+export type GatewayConfig = z.output<typeof gatewaySchema>
+export type RouteConfig = GatewayConfig['routes'][number]
+export type UpstreamConfig = z.output<typeof upstream>
+export type CorsConfig = z.output<typeof cors>
+export type IdentityConfig = GatewayConfig['identity']
+
+/** Types a config in TypeScript: `export default defineGateway({ … })`. */
+export function defineGateway(options: GatewayOptions): GatewayOptions {
+  return options
+}

@@ -1,0 +1,256 @@
+/**
+ * The only place that writes to clients. One answer for each exchange: its head once, its body with backpressure, and
+ * its end settled exactly once, whether it went well or not.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { GatewayError } from '../errors.ts'
+import type { EarlyAnswers, Exchange, ExchangeObserver, Outcome, Reply } from '../exchange.ts'
+import { problemReply } from '../problem.ts'
+import type { BodySink, BodySource } from '../wire/body.ts'
+import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import { type FieldLines, passableTrailers, removeField } from '../wire/fields.ts'
+import type { ClientConnection } from './client-connection.ts'
+
+/** Seconds a client may take nothing of an answer that waits for it. */
+const STALL_TIMEOUT = 60
+/** A request body up to this size is read to its end after an early answer, so that the connection can go on. */
+const DRAINABLE_BYTES = 65_536
+/** Seconds for which the rest of a larger one is read and dropped, so that the client gets to see the answer. */
+const LINGER_SECONDS = 2
+
+export interface AnswerContext {
+  readonly connection: ClientConnection
+  readonly observers: readonly ExchangeObserver[]
+  /** The gateway is stopping: connections end with their answer. */
+  readonly draining: () => boolean
+}
+
+type Phase = 'waiting' | 'streaming' | 'lingering' | 'ended'
+
+export class Answer implements EarlyAnswers, BodySink, Expiring {
+  deadline = 0
+  readonly exchange: Exchange
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #context: AnswerContext
+  #phase: Phase = 'waiting'
+  #source: BodySource | null = null
+  #mustClose = false
+
+  constructor(
+    exchange: Exchange,
+    request: IncomingMessage,
+    response: ServerResponse,
+    context: AnswerContext,
+  ) {
+    this.exchange = exchange
+    this.#request = request
+    this.#response = response
+    this.#context = context
+    exchange.early = this
+    context.connection.answers.add(this)
+  }
+
+  /** The request has arrived whole: whatever is wrong on the connection now is not about it. */
+  get requestComplete(): boolean {
+    return this.#request.complete
+  }
+
+  get headSent(): boolean {
+    return this.#phase !== 'waiting'
+  }
+
+  /** The connection cannot go on behind this answer. */
+  closeAfterwards(): void {
+    this.#mustClose = true
+  }
+
+  /** The rest of the request is not valid or not coming. */
+  breakRequest(error: GatewayError): void {
+    if (this.#phase === 'lingering') return this.#endResponse()
+    // Before the answer's head, whoever takes the body fails with this error, and that becomes the answer.
+    this.exchange.body?.break(error)
+    if (this.#phase === 'streaming') this.#break(error)
+  }
+
+  informational(status: number, headers: FieldLines): void {
+    if (this.#phase !== 'waiting' || this.#request.httpVersionMinor === 0) return
+    if (status === 100) {
+      if (this.exchange.expectContinue) this.#response.writeContinue()
+    } else this.#response.writeInformation(status, headers)
+  }
+
+  send(reply: Reply): void {
+    if (this.#phase !== 'waiting') return cancelBody(reply)
+    try {
+      this.#sendHead(reply)
+    } catch (fault) {
+      // A policy made a header that no message can carry
+      cancelBody(reply)
+      if (this.#response.headersSent) return this.#break(new GatewayError('internal', { cause: fault }))
+      this.#sendHead(problemReply(this.exchange, fault))
+    }
+  }
+
+  /** The client's side of the connection is gone. */
+  clientGone(): void {
+    if (this.#phase === 'ended') return
+    if (this.#phase === 'lingering') return this.#leave()
+    this.#source?.cancel()
+    this.exchange.error ??= new GatewayError('client_gone')
+    this.exchange.abort()
+    this.#settle('client_gone')
+    this.#leave()
+  }
+
+  /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
+  expire(): void {
+    if (this.#phase === 'lingering') return this.#endResponse()
+    this.#source?.cancel()
+    this.#break(new GatewayError('client_gone', { cause: new Error('the client stopped reading') }))
+  }
+
+  // BodySink, for bodies that stream
+
+  write(chunk: Buffer): boolean {
+    this.exchange.bytesSent += chunk.length
+    const flowing = this.#response.write(chunk)
+    this.deadline = flowing ? 0 : deadlineIn(STALL_TIMEOUT)
+    return flowing
+  }
+
+  end(trailers: FieldLines): void {
+    const passed = passableTrailers(trailers)
+    if (passed.length > 0 && this.#response.chunkedEncoding) this.#response.addTrailers(pairs(passed))
+    this.#finish()
+  }
+
+  fail(error: Error): void {
+    this.#break(error instanceof GatewayError ? error : new GatewayError('internal', { cause: error }))
+  }
+
+  #sendHead(reply: Reply): void {
+    const { status, headers, body } = reply
+    const response = this.#response
+    const unread = !this.#request.complete && this.exchange.body !== null
+    if (this.#mustClose || this.#context.draining() || (unread && !this.#drainable())) {
+      this.#mustClose = true
+      headers.push('Connection', 'close')
+    }
+    const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
+    const streams = isSource && this.exchange.method !== 'HEAD'
+    if (reply.contentLength >= 0 && status !== 204)
+      headers.push('Content-Length', String(reply.contentLength))
+    if (!streams || reply.contentLength >= 0 || this.#request.httpVersionMinor === 0)
+      removeField(headers, 'trailer')
+    const seconds = (performance.now() - this.exchange.startedAt) / 1000
+    headers.push('X-Request-ID', this.exchange.id, 'X-Process-Time', seconds.toFixed(6))
+    response.writeHead(status, headers)
+    this.exchange.status = status
+    this.exchange.error = reply.error ?? null
+    if (streams) return this.#stream(body)
+    this.#phase = 'streaming'
+    if (isSource) body.cancel()
+    else if (body !== null && this.exchange.method !== 'HEAD') {
+      this.exchange.bytesSent = reply.contentLength
+      if (!unread || this.#drainable()) {
+        response.end(body)
+        return this.#settleWhenFlushed()
+      }
+      response.write(body)
+    }
+    this.#finish()
+  }
+
+  #stream(body: BodySource): void {
+    this.#phase = 'streaming'
+    this.#source = body
+    watchDeadline(this)
+    this.#response.on('drain', () => {
+      this.deadline = 0
+      this.#source?.resume()
+    })
+    body.pipe(this)
+    // Headers wait for the first chunk to share its packet; without one they must not wait.
+    if (this.#phase === 'streaming' && this.exchange.bytesSent === 0) this.#response.flushHeaders()
+  }
+
+  /** All of the answer is written. */
+  #finish(): void {
+    this.#source = null
+    if (this.#request.complete || this.exchange.body === null || this.#drainable()) return this.#endResponse()
+    // Closing with unread bytes in the socket would reset the connection and with it, often, the answer. So the
+    // rest of the request is read and dropped for a while (as RFC 9112 §9.6 advises) before the connection ends.
+    this.#phase = 'lingering'
+    this.#response.flushHeaders()
+    this.#settle('answered')
+    this.deadline = deadlineIn(LINGER_SECONDS)
+    watchDeadline(this)
+    this.#request.removeAllListeners('data')
+    this.#request.once('end', () => this.#phase === 'lingering' && this.#endResponse())
+    this.#request.resume()
+  }
+
+  #endResponse(): void {
+    this.#response.end()
+    this.#settleWhenFlushed()
+  }
+
+  /** The rest of the request is short enough to be read. */
+  #drainable(): boolean {
+    return (
+      typeof this.exchange.framing === 'number' &&
+      this.exchange.framing <= DRAINABLE_BYTES &&
+      !this.exchange.expectContinue
+    )
+  }
+
+  #settleWhenFlushed(): void {
+    const { socket } = this.#response
+    if (socket === null || socket.writableLength === 0) this.#leaveAnswered()
+    else this.#response.once('finish', () => this.#leaveAnswered())
+  }
+
+  /** Ends the connection in a way that nobody can take for the end of the body. */
+  #break(error: GatewayError): void {
+    if (this.#phase === 'ended') return
+    this.exchange.error = error
+    const { socket } = this.#response
+    this.#settle(error.code === 'client_gone' ? 'client_gone' : 'broken')
+    this.#leave()
+    socket?.resetAndDestroy()
+  }
+
+  #leaveAnswered(): void {
+    this.#settle('answered')
+    this.#leave()
+  }
+
+  /** The outcome is known: everyone who counts is told, once. */
+  #settle(outcome: Outcome): void {
+    if (this.exchange.outcome !== null) return
+    this.exchange.outcome = outcome
+    for (const observe of this.#context.observers) observe(this.exchange)
+  }
+
+  /** Nothing of this exchange is left on the connection. */
+  #leave(): void {
+    this.#phase = 'ended'
+    unwatchDeadline(this)
+    this.#context.connection.answers.delete(this)
+    // `node:http` closes by itself only if the head could still say so
+    if (this.#mustClose) this.#request.socket.end()
+  }
+}
+
+function cancelBody(reply: Reply): void {
+  const { body } = reply
+  if (body !== null && typeof body === 'object' && !Buffer.isBuffer(body)) body.cancel()
+}
+
+function pairs(lines: FieldLines): [string, string][] {
+  const result: [string, string][] = []
+  for (let i = 0; i < lines.length; i += 2) result.push([lines[i]!, lines[i + 1]!])
+  return result
+}

@@ -1,0 +1,232 @@
+/** The one thing that flows: an exchange down the list of policies, a reply back up. */
+
+import type { GatewayError } from './errors.ts'
+import type { Identity } from './identity/identity.ts'
+import type { BodySource } from './wire/body.ts'
+import { canonicalName, type FieldLines } from './wire/fields.ts'
+import { fieldLine, type RequestFraming } from './wire/request-head.ts'
+import type { RequestHeaders } from './wire/request-headers.ts'
+
+export type Handler = (exchange: Exchange) => Reply | Promise<Reply>
+
+/**
+ * A step on the way. It may answer by itself, or hand the exchange to `next` and return its reply, changed or not.
+ * A policy that has nothing to wait for returns `next(exchange)` and adds no promise.
+ */
+export type Policy = (exchange: Exchange, next: Handler) => Reply | Promise<Reply>
+
+/** Chains policies in list order, which is request order, in front of `terminal`. */
+export function compose(policies: readonly Policy[], terminal: Handler): Handler {
+  return policies.reduceRight<Handler>((next, policy) => exchange => policy(exchange, next), terminal)
+}
+
+/** The head and the body of an answer, apart: policies touch heads, bodies stream past them. */
+export interface Reply {
+  status: number
+  /** Header lines, flat: `[name, value, …]`. Without framing fields: the body says how long it is. */
+  headers: FieldLines
+  body: ReplyBody
+  /** Body length in bytes where it is known before the body, else -1. Kept for HEAD and 304 as well. */
+  contentLength: number
+  /** Set when this reply is the gateway's own word for a failure. */
+  error?: GatewayError
+}
+
+export type ReplyBody = null | string | Buffer | BodySource
+
+/** An answer that is complete in memory. */
+export function reply(status: number, headers: FieldLines, body: string | Buffer | null = null): Reply {
+  return { status, headers, body, contentLength: body === null ? 0 : Buffer.byteLength(body) }
+}
+
+/** An answer with a JSON body. */
+export function json(status: number, value: unknown, headers: FieldLines = []): Reply {
+  return reply(status, ['Content-Type', 'application/json', ...headers], JSON.stringify(value))
+}
+
+/** The peer of the front door, as far as it may be believed. */
+export interface Client {
+  /** Address of the client: the socket's peer, or what a trusted proxy said. */
+  readonly ip: string
+  readonly protocol: 'http' | 'https'
+  /** `X-Forwarded-*` and `Forwarded` lines for the upstream, encoded. */
+  readonly forwardedLines: string
+}
+
+/** The body of a request, streaming in. */
+export interface RequestBody extends BodySource {
+  /** Bytes taken in so far. */
+  readonly received: number
+  /** Sets the most bytes this body may have; beyond it the flow breaks with `body_too_large`. */
+  limit(bytes: number): void
+  /** The rest will not come, or must not: whoever takes the body, now or later, hears why. */
+  break(error: GatewayError): void
+}
+
+/** Who passes 1xx answers on to the client. */
+export interface EarlyAnswers {
+  informational(status: number, headers: FieldLines): void
+}
+
+/** What policies and logs may know of the route that was chosen. */
+export interface RouteInfo {
+  readonly name: string
+  readonly path: string
+}
+
+export interface ExchangeStart {
+  readonly id: string
+  readonly startedAt: number
+  readonly method: string
+  readonly target: string
+  readonly host: string
+  readonly headers: RequestHeaders
+  readonly nominated: ReadonlySet<string> | null
+  readonly client: Client
+  readonly framing: RequestFraming
+  readonly expectContinue: boolean
+  readonly body: RequestBody | null
+}
+
+/**
+ * Everything that is known of one request. Each field is written by one stage, named in its section;
+ * later stages only read it.
+ */
+export class Exchange {
+  // Written by edge/receive
+  readonly id: string
+  /** `performance.now()` at the arrival of the head, in ms. */
+  readonly startedAt: number
+  readonly method: string
+  /** Origin form, as it arrived: raw path and query. */
+  readonly target: string
+  /** The raw path of `target`. */
+  readonly rawPath: string
+  /** The raw query of `target` with its `?`, or ''. */
+  readonly query: string
+  /** Lower case, without port. */
+  readonly host: string
+  readonly headers: RequestHeaders
+  readonly nominated: ReadonlySet<string> | null
+  readonly client: Client
+  readonly framing: RequestFraming
+  readonly expectContinue: boolean
+  readonly body: RequestBody | null
+  /** Takes answers that come before the answer; set by the edge before the flow begins. */
+  early: EarlyAnswers | null = null
+
+  // Written by the router
+  /** The percent-decoded path that routes were matched against; never sent anywhere. */
+  path = ''
+  route: RouteInfo | null = null
+  params: Readonly<Record<string, string>> = NO_PARAMS
+
+  // Written by policies/authenticate
+  identity: Identity | null = null
+
+  // Written by policies, read by upstream/send
+  readonly upstreamHeaders = new UpstreamHeaders()
+
+  // Written by upstream/send
+  upstream = ''
+  /** Times the upstream was called. */
+  attempts = 0
+
+  // Written at the end, by edge/answer
+  status = 0
+  error: GatewayError | null = null
+  bytesSent = 0
+  outcome: Outcome | null = null
+
+  #aborted = false
+  #abortListener: (() => void) | null = null
+
+  constructor(start: ExchangeStart) {
+    this.id = start.id
+    this.startedAt = start.startedAt
+    this.method = start.method
+    this.target = start.target
+    const mark = start.target.indexOf('?')
+    this.rawPath = mark === -1 ? start.target : start.target.slice(0, mark)
+    this.query = mark === -1 ? '' : start.target.slice(mark)
+    this.host = start.host
+    this.headers = start.headers
+    this.nominated = start.nominated
+    this.client = start.client
+    this.framing = start.framing
+    this.expectContinue = start.expectContinue
+    this.body = start.body
+  }
+
+  /** The client is gone: nobody will read an answer. */
+  get aborted(): boolean {
+    return this.#aborted
+  }
+
+  /** The one that works for this exchange right now is told when the client leaves. */
+  onAbort(listener: (() => void) | null): void {
+    this.#abortListener = listener
+  }
+
+  /** Called by the edge when the client left or broke the message. */
+  abort(): void {
+    if (this.#aborted) return
+    this.#aborted = true
+    this.#abortListener?.()
+  }
+}
+
+/** Told of every exchange's end, once, in success and in failure. */
+export type ExchangeObserver = (exchange: Exchange) => void
+
+/** How an exchange ended. `broken`: the answer's head went out, its body did not arrive whole. */
+export type Outcome = 'answered' | 'broken' | 'client_gone'
+
+const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(
+  Object.create(null) as Record<string, string>,
+)
+
+/** Headers that policies add to the upstream request. The client's own of the same name do not pass. */
+export class UpstreamHeaders {
+  #lines = ''
+  #names: Set<string> | null = null
+
+  /**
+   * Sends a header upstream in place of whatever the client or an earlier policy set under that name.
+   * @throws TypeError on a name or value that would break the message
+   */
+  set(name: string, value: string): void {
+    const line = fieldLine(name, value)
+    this.remove(name)
+    this.#lines += line
+  }
+
+  /** Keeps that header from reaching the upstream, whoever sent it. */
+  remove(name: string): void {
+    const canonical = canonicalName(name)
+    this.#names ??= new Set()
+    this.#names.add(canonical)
+    if (this.#lines !== '') this.#lines = withoutLines(this.#lines, canonical)
+  }
+
+  /** Lines already encoded, of names that the gateway strips from clients on every route. */
+  append(lines: string): void {
+    this.#lines += lines
+  }
+
+  get lines(): string {
+    return this.#lines
+  }
+
+  /** Canonical names under which nothing of the client's may pass, or null. */
+  get names(): ReadonlySet<string> | null {
+    return this.#names
+  }
+}
+
+function withoutLines(lines: string, canonical: string): string {
+  return lines
+    .split('\r\n')
+    .filter(line => canonicalName(line.slice(0, line.indexOf(':'))) !== canonical)
+    .join('\r\n')
+}

@@ -1,0 +1,234 @@
+/** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
+
+import type { GatewayConfig, RouteConfig, UpstreamConfig } from './config/schema.ts'
+import { GatewayError } from './errors.ts'
+import { compose, type Exchange, type Handler, type Policy, type RouteInfo, reply } from './exchange.ts'
+import { JwksKeys } from './identity/jwks.ts'
+import { TokenVerifier } from './identity/verify.ts'
+import { pipelineOf } from './pipeline.ts'
+import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
+import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
+import { problems } from './policies/problems.ts'
+import { decodePath } from './route/path.ts'
+import { parsePattern } from './route/pattern.ts'
+import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
+import { type Routable, Router } from './route/router.ts'
+import { serviceRoutes } from './service/routes.ts'
+import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
+import { Pool } from './upstream/pool.ts'
+import { createSender } from './upstream/send.ts'
+import { canonicalName } from './wire/fields.ts'
+
+export interface GatewayEvents {
+  onKeysFailed(error: unknown): void
+  onKeysChanged(keys: number): void
+}
+
+export interface Gateway {
+  readonly handle: Handler
+  /** Can answer what its routes promise: keys are at hand. */
+  readonly ready: () => boolean
+  /** Fetches keys; resolves after the first attempt. */
+  start(): Promise<void>
+  close(): void
+}
+
+interface CompiledRoute extends Routable, RouteInfo {
+  readonly handle: Handler
+}
+
+/** Fields of answers that the gateway writes itself. */
+const OWN_ANSWER_FIELDS = ['content-length', 'x-request-id', 'x-process-time']
+
+/** @param draining whether the gateway is stopping, for its readiness */
+export function buildGateway(config: GatewayConfig, events: GatewayEvents, draining: () => boolean): Gateway {
+  const jwks = jwksOf(config, events, () => verifier.forget())
+  const verifier = verifierOf(config, jwks)
+  const pools = new Map<string, Pool>()
+  const keysNeeded = config.routes.some(route => route.auth !== 'none')
+  const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
+  const asserted = assertedNames(config)
+
+  const compiled = config.routes.map((route, index) => {
+    const policies = pipelineOf(route, config, verifier)
+    return compile(route, compose(policies, terminalOf(route, `routes[${index}]`)))
+  })
+  const own = serviceRoutes(config, { ready, draining }).map(({ path, methods, handle }) => ({
+    name: `gateway ${path}`,
+    path,
+    host: null,
+    segments: segmentsOf(path),
+    methods: new Set(methods),
+    headers: [],
+    handle: compose(frame(methods), handle),
+  }))
+  // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
+  const router = new Router<CompiledRoute>([...compiled, ...own])
+  const refusals = new Map<string, Handler>()
+
+  return {
+    handle,
+    ready,
+    async start() {
+      await jwks?.start()
+    },
+    close() {
+      jwks?.stop()
+      for (const pool of pools.values()) pool.close()
+    },
+  }
+
+  function handle(exchange: Exchange) {
+    const path = decodePath(exchange.rawPath)
+    if (path === null) return refuse('ambiguous', () => new GatewayError('ambiguous_path'), null)(exchange)
+    exchange.path = path
+    const { headers, host } = exchange
+    // A preflight asks for the route of the request it announces.
+    const method = isPreflight(exchange) ? headers.get('access-control-request-method')! : exchange.method
+    const found = router.find({ method, host, path, headers })
+    switch (found.kind) {
+      case 'matched':
+        exchange.route = found.route
+        exchange.params = found.params
+        return found.route.handle(exchange)
+      case 'not_found':
+        return refuse('', () => new GatewayError('not_found'), null)(exchange)
+      case 'method_not_allowed': {
+        const allow = found.allowed.join(', ')
+        return refuse(
+          allow,
+          () => new GatewayError('method_not_allowed', { headers: ['Allow', allow] }),
+          found.allowed,
+        )(exchange)
+      }
+    }
+  }
+
+  /** A handler that refuses, with the gateway-wide CORS around it. One for each kind of refusal. */
+  function refuse(key: string, error: () => GatewayError, methods: readonly string[] | null): Handler {
+    let handler = refusals.get(key)
+    if (handler === undefined) {
+      handler = compose(frame(methods), () => {
+        throw error()
+      })
+      refusals.set(key, handler)
+    }
+    return handler
+  }
+
+  function frame(methods: readonly string[] | null): Policy[] {
+    return config.cors === false ? [problems()] : [cors(config.cors, methods), problems()]
+  }
+
+  function terminalOf(route: RouteConfig, place: string): Handler {
+    const { respond } = route
+    if (respond !== undefined) {
+      const isText = typeof respond.body === 'string'
+      const body = isText ? (respond.body as string) : JSON.stringify(respond.body)
+      const headers = Object.entries(respond.headers).flat()
+      if (!isText) headers.push('Content-Type', 'application/json')
+      return () => reply(respond.status, [...headers], body)
+    }
+    const pool = poolOf(route.upstream!, place)
+    const { rewrite, strippedPrefix } = rewriteOf(route)
+    const crossOrigin = (route.cors ?? config.cors) !== false
+    return createSender({
+      pool,
+      timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
+      asserted,
+      dropped: new Set(route.forwardCookies ? [] : ['cookie']),
+      replaced: new Set([...OWN_ANSWER_FIELDS, ...(crossOrigin ? CORS_FIELDS : [])]),
+      rewrite,
+      strippedPrefix,
+    })
+  }
+
+  /** Routes that name the same upstream, or the same URL, share its connections. */
+  function poolOf(upstream: string | UpstreamConfig, place: string): Pool {
+    const isName = typeof upstream === 'string' && Object.hasOwn(config.upstreams, upstream)
+    const name = typeof upstream === 'string' ? upstream : `${place} ${upstream.url}`
+    let pool = pools.get(name)
+    if (pool === undefined) {
+      const settings = isName
+        ? config.upstreams[upstream]!
+        : typeof upstream === 'string'
+          ? { url: upstream.replace(/\/+$/, ''), preserveHost: false, idleTimeout: 4, timeouts: {} }
+          : upstream
+      pool = new Pool(endpointOf(name, settings, config.client))
+      pools.set(name, pool)
+    }
+    return pool
+  }
+}
+
+function compile(route: RouteConfig, handle: Handler): CompiledRoute {
+  return {
+    name: route.name ?? route.path,
+    path: route.path,
+    host: route.host?.toLowerCase() ?? null,
+    segments: segmentsOf(route.path),
+    methods: route.methods === undefined ? null : new Set<string>(route.methods),
+    headers: Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
+    handle,
+  }
+}
+
+/** Patterns were checked with the configuration. */
+function segmentsOf(path: string) {
+  const segments = parsePattern(path)
+  if (typeof segments === 'string') throw new TypeError(`path ${JSON.stringify(path)} ${segments}`)
+  return segments
+}
+
+function rewriteOf(route: RouteConfig): { rewrite: Rewrite | null; strippedPrefix: string | null } {
+  const segments = segmentsOf(route.path)
+  if (route.rewrite !== undefined)
+    return { rewrite: fillTemplate(route.rewrite, segments), strippedPrefix: null }
+  if (route.stripPrefix === false) return { rewrite: null, strippedPrefix: null }
+  const prefix =
+    route.stripPrefix === true ? route.path.replace(/\/\*$/, '') : route.stripPrefix.replace(/\/$/, '')
+  const count = prefix.split('/').length - 1
+  return {
+    rewrite: stripSegments(count),
+    strippedPrefix: prefix === '' || prefix.includes('{') ? null : prefix,
+  }
+}
+
+/** Every header that only the gateway may send upstream, on any route. */
+function assertedNames(config: GatewayConfig): ReadonlySet<string> {
+  const mapped = config.routes.flatMap(route => Object.keys(route.claimHeaders))
+  return new Set([...IDENTITY_HEADERS, ...mapped].map(canonicalName))
+}
+
+function jwksOf(config: GatewayConfig, events: GatewayEvents, forget: () => void): JwksKeys | null {
+  const { jwks } = config.identity
+  if (jwks === undefined) return null
+  return new JwksKeys(jwks, {
+    onFailure: error => events.onKeysFailed(error),
+    onChange: keys => {
+      forget()
+      events.onKeysChanged(keys)
+    },
+  })
+}
+
+function verifierOf({ identity }: GatewayConfig, jwks: JwksKeys | null): TokenVerifier {
+  const { secret, algorithm, issuer } = identity
+  const isHmac = algorithm === 'HS256' || algorithm === 'HS384' || algorithm === 'HS512'
+  const signatures = isHmac ? (identity.jwks?.algorithms ?? []) : [algorithm]
+  return new TokenVerifier(
+    {
+      rules: {
+        audience: identity.audience,
+        issuers: issuer === undefined ? null : typeof issuer === 'string' ? [issuer] : issuer,
+        leeway: identity.leeway,
+        tenantClaim: identity.tenantClaim.split('.'),
+      },
+      secret: secret !== undefined && isHmac ? { algorithm, value: secret } : null,
+      // Two names of one algorithm, RFC 8037 and RFC 9864
+      signatureAlgorithms: signatures.flatMap(name => (name === 'EdDSA' ? ['EdDSA', 'Ed25519'] : [name])),
+      cacheBytes: identity.cacheSize,
+    },
+    jwks,
+  )
+}

@@ -1,0 +1,66 @@
+/** The command line: `nyro-gateway start | demo | check | routes`. */
+
+import { parseArgs } from 'node:util'
+import { check, routes, start } from './cli/commands.ts'
+import { HELP } from './cli/help.ts'
+import { VERSION } from './version.ts'
+
+/** Exit codes, after sysexits.h. */
+const USAGE = 64
+
+type Command = (options: { file: string | undefined }) => Promise<number>
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  start,
+  check,
+  routes,
+  async demo() {
+    // Not part of the published gateway's path: loaded only when asked for.
+    const { runDemo } = await import('../demo/demo.ts')
+    return runDemo()
+  },
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  let parsed: ReturnType<typeof parse>
+  try {
+    parsed = parse(args)
+  } catch (error) {
+    return usage((error as Error).message)
+  }
+  const { values, positionals } = parsed
+  if (values.help) return print(HELP)
+  if (values.version) return print(`${VERSION}\n`)
+  const [name, ...rest] = positionals
+  if (name === undefined) return usage('no command given')
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (name === 'help') return print(HELP)
+  if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`)
+  if (rest.length > 0)
+    return usage(`${name} takes no argument ${JSON.stringify(rest[0])}: the config file goes behind --config`)
+  return command({ file: values.config })
+}
+
+function parse(args: readonly string[]) {
+  return parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', short: 'c' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'V' },
+    },
+  })
+}
+
+function print(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+function usage(message: string): number {
+  process.stderr.write(`nyro-gateway: ${message}\nTry nyro-gateway --help.\n`)
+  return USAGE
+}
+
+process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,27 @@
+/** Failures as `application/problem+json` (RFC 9457), a superset of the first gateway's `{"detail"}`. */
+
+import { asGatewayError } from './errors.ts'
+import { type Exchange, type Reply, reply } from './exchange.ts'
+
+/** The answer for whatever was thrown or refused. */
+export function problemReply(exchange: Pick<Exchange, 'id'>, thrown: unknown): Reply {
+  const error = asGatewayError(thrown)
+  const answer = reply(
+    error.status,
+    ['Content-Type', 'application/problem+json', ...error.headers],
+    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id),
+  )
+  answer.error = error
+  return answer
+}
+
+/** `type` is relative to the gateway (RFC 9457 §3.1.1): its `/docs` page explains every code. */
+export function problemBody(
+  code: string,
+  status: number,
+  title: string,
+  detail: string,
+  requestId: string,
+): string {
+  return JSON.stringify({ type: `/docs#${code}`, title, status, detail, code, request_id: requestId })
+}

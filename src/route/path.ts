@@ -1,0 +1,39 @@
+/**
+ * What a raw path means, when it means one thing only.
+ *
+ * Routes are matched against the decoded path while the upstream gets the raw one. Whatever an upstream could
+ * resolve to another path than the one whose policies were applied is therefore refused here: dot segments, encoded
+ * slashes, backslashes, empty segments, and what turns into one of these when it is decoded twice.
+ */
+
+const NEEDS_A_LOOK = /[%\\;]|\/\/|\/\./
+
+/** Encoded `/`, `\`, NUL and other controls; a second layer of encoding around `.`, `/`, `\`. */
+const ENCODED_TRICK = /%(?:2f|5c|[01][0-9a-f]|7f|25(?:2e|2f|5c))/i
+
+/** @returns the decoded path, or null when the raw one is ambiguous or no path at all */
+export function decodePath(raw: string): string | null {
+  if (raw.charCodeAt(0) !== 0x2f || raw.includes('#')) return null
+  if (!NEEDS_A_LOOK.test(raw)) return raw
+  if (raw.includes('\\') || raw.includes('//') || ENCODED_TRICK.test(raw)) return null
+  const decoded = percentDecoded(raw)
+  if (decoded === null || hasDotSegment(decoded)) return null
+  return decoded
+}
+
+function percentDecoded(raw: string): string | null {
+  if (!raw.includes('%')) return raw
+  try {
+    return decodeURIComponent(raw)
+  } catch {
+    return null
+  }
+}
+
+/** A segment that is `.` or `..`, also with path parameters behind it, as some servers cut those off first. */
+function hasDotSegment(path: string): boolean {
+  return path.split('/').some(segment => {
+    const name = segment.split(';', 1)[0]
+    return name === '.' || name === '..'
+  })
+}

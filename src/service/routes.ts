@@ -1,0 +1,66 @@
+/** What the gateway serves itself: its name, its health, its description. */
+
+import type { GatewayConfig } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import { type Handler, json, reply } from '../exchange.ts'
+import { docsPage } from './docs.ts'
+import { openapiDocument } from './openapi.ts'
+
+export interface ServiceRoute {
+  readonly path: string
+  readonly methods: readonly string[]
+  readonly handle: Handler
+}
+
+export interface ServiceState {
+  readonly ready: () => boolean
+  readonly draining: () => boolean
+}
+
+export function serviceRoutes(config: GatewayConfig, state: ServiceState): ServiceRoute[] {
+  const methods = ['GET']
+  // Made when first asked for: neither is needed to serve traffic.
+  let document: string | null = null
+  let page: string | null = null
+  return [
+    { path: '/', methods, handle: () => json(200, { message: `${config.name} is running!` }) },
+    { path: '/health', methods, handle: () => json(200, { status: 'healthy', service: config.name }) },
+    { path: '/ready', methods, handle: () => readiness(state) },
+    {
+      path: '/openapi.json',
+      methods,
+      handle: () =>
+        reply(
+          200,
+          ['Content-Type', 'application/json'],
+          (document ??= JSON.stringify(openapiDocument(config))),
+        ),
+    },
+    {
+      path: '/docs',
+      methods,
+      handle: () => reply(200, [...PAGE_HEADERS], (page ??= docsPage(config))),
+    },
+  ]
+}
+
+const PAGE_HEADERS = [
+  'Content-Type',
+  'text/html; charset=utf-8',
+  'Content-Security-Policy',
+  "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+  'X-Content-Type-Options',
+  'nosniff',
+  'Referrer-Policy',
+  'no-referrer',
+]
+
+/** For load balancers: traffic is welcome. */
+export function readiness(state: ServiceState) {
+  if (!state.ready()) {
+    throw new GatewayError(state.draining() ? 'not_ready' : 'keys_unavailable', {
+      headers: ['Retry-After', '1'],
+    })
+  }
+  return json(200, { status: 'ready' })
+}

@@ -1,0 +1,109 @@
+/**
+ * Where log lines go: pino for the gateway's own messages, and a plain line writer for the access log, both into one
+ * buffered destination that is bounded: with a reader too slow for the traffic lines are dropped and counted.
+ */
+
+import {
+  destination as createDestination,
+  type Logger,
+  type LoggerOptions,
+  pino,
+  stdTimeFunctions,
+} from 'pino'
+import type { GatewayConfig } from '../config/schema.ts'
+import { prettyLine } from './pretty.ts'
+
+export type LogLevel = GatewayConfig['log']['level']
+
+export interface Log {
+  readonly logger: Logger
+  /** Writes one finished JSON line, as the access log does. */
+  writeLine(line: string): void
+  enabled(level: LogLevel): boolean
+  /** Writes out what is buffered, now. */
+  flush(): void
+}
+
+/** pino's numbers under the names of the first gateway. */
+const LEVELS: Record<LogLevel, number> = { debug: 20, info: 30, warning: 40, error: 50, critical: 60 }
+const PINO_LEVELS = {
+  debug: 'debug',
+  info: 'info',
+  warning: 'warn',
+  error: 'error',
+  critical: 'fatal',
+} as const
+
+const BATCH_BYTES = 65_536
+const MAX_BUFFERED_BYTES = 8 * 1024 ** 2
+const FLUSH_MS = 50
+
+/** @param fd file descriptor; 1: stdout */
+export function openLog(settings: GatewayConfig['log'], fd = 1): Log {
+  const out = createDestination({
+    fd,
+    sync: false,
+    minLength: BATCH_BYTES,
+    maxWrite: 2 * BATCH_BYTES,
+    maxLength: MAX_BUFFERED_BYTES,
+  })
+  // A reader that went away must not take the gateway with it.
+  out.on('error', () => {})
+  let dropped = 0
+  let timer: NodeJS.Timeout | null = null
+  out.on('drop', () => {
+    dropped++
+  })
+  const pretty = settings.format === 'pretty' || (settings.format === 'auto' && process.stdout.isTTY === true)
+
+  const write = (line: string): void => {
+    out.write(pretty ? prettyLine(line) : line)
+    timer ??= setTimeout(onTimer, FLUSH_MS)
+    timer.unref()
+  }
+  const onTimer = (): void => {
+    timer = null
+    out.flush()
+    if (dropped === 0) return
+    const count = dropped
+    dropped = 0
+    logger.warn({ dropped: count }, 'Log lines dropped: the reader of the log is too slow')
+  }
+  const logger = pino(optionsFor(settings.level), { write })
+  return {
+    logger,
+    writeLine: write,
+    enabled: level => LEVELS[level] >= LEVELS[settings.level],
+    flush() {
+      try {
+        out.flushSync()
+      } catch {
+        // Nothing was written yet, or the reader is gone
+      }
+    },
+  }
+}
+
+function optionsFor(level: LogLevel): LoggerOptions {
+  return {
+    level: PINO_LEVELS[level],
+    base: null,
+    messageKey: 'event',
+    timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"timestamp"'),
+    formatters: { level: (_label, number) => ({ level: nameOf(number) }) },
+    serializers: { error: describeError },
+  }
+}
+
+function nameOf(number: number): LogLevel {
+  return (Object.keys(LEVELS) as LogLevel[]).find(name => LEVELS[name] === number) ?? 'info'
+}
+
+/** An error as text, with what caused it; stacks only for faults of the gateway's own. */
+export function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error)
+  const code = (error as NodeJS.ErrnoException).code
+  const text =
+    code === undefined || error.message.includes(code) ? error.message : `${code}: ${error.message}`
+  return error.cause === undefined ? text : `${text}: ${describeError(error.cause)}`
+}

@@ -1,0 +1,108 @@
+/** The connections to one endpoint: the most recently used idle one first, a bound on all, a queue behind the bound. */
+
+import { GatewayError } from '../errors.ts'
+import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import { Connection, type ConnectionOwner } from './connection.ts'
+import type { Endpoint } from './endpoint.ts'
+
+type Receiver = (connection: Connection | GatewayError) => void
+
+export class Pool implements ConnectionOwner {
+  readonly endpoint: Endpoint
+  /** A stack: the tail was used last. */
+  readonly #idle: Connection[] = []
+  readonly #all = new Set<Connection>()
+  /** In order of arrival. */
+  readonly #waiting = new Set<Waiter>()
+  #closed = false
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /**
+   * Gives a connection to `receive`: at once while there is an idle one or room for another, else when one is
+   * released, in order of arrival; or the error `upstream_busy` after `seconds`.
+   * @param fresh never one that was used before
+   * @returns how to give up waiting, or null when served at once
+   */
+  acquire(receive: Receiver, seconds: number, fresh = false): (() => void) | null {
+    const idle = fresh ? undefined : this.#idle.pop()
+    if (idle !== undefined) {
+      receive(idle)
+      return null
+    }
+    if (this.#all.size < this.endpoint.maxConnections) {
+      receive(this.#open())
+      return null
+    }
+    if (fresh && this.#idle.length > 0) {
+      // At the bound with idle ones left: one of them makes room.
+      this.#idle[0]!.destroy()
+      receive(this.#open())
+      return null
+    }
+    const waiter = new Waiter(receive, deadlineIn(seconds), () => this.#waiting.delete(waiter))
+    this.#waiting.add(waiter)
+    watchDeadline(waiter)
+    return () => this.#forget(waiter)
+  }
+
+  /** Closes idle connections now and busy ones at their end. */
+  close(): void {
+    this.#closed = true
+    for (const connection of [...this.#idle]) connection.destroy()
+  }
+
+  onReleased(connection: Connection): void {
+    const [waiter] = this.#waiting
+    if (waiter !== undefined) {
+      this.#forget(waiter)
+      waiter.receive(connection)
+    } else if (this.#closed || this.#idle.length >= this.endpoint.maxIdleConnections) connection.destroy()
+    else this.#idle.push(connection)
+  }
+
+  onClosed(connection: Connection): void {
+    this.#all.delete(connection)
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
+    const [waiter] = this.#waiting
+    if (waiter === undefined || this.#all.size >= this.endpoint.maxConnections) return
+    this.#forget(waiter)
+    waiter.receive(this.#open())
+  }
+
+  #open(): Connection {
+    const connection = new Connection(this.endpoint, this)
+    this.#all.add(connection)
+    return connection
+  }
+
+  #forget(waiter: Waiter): void {
+    this.#waiting.delete(waiter)
+    unwatchDeadline(waiter)
+  }
+}
+
+class Waiter implements Expiring {
+  readonly receive: Receiver
+  deadline: number
+  readonly #leave: () => void
+
+  constructor(receive: Receiver, deadline: number, leave: () => void) {
+    this.receive = receive
+    this.deadline = deadline
+    this.#leave = leave
+  }
+
+  expire(): void {
+    this.#leave()
+    unwatchDeadline(this)
+    this.receive(new GatewayError('upstream_busy'))
+  }
+}

@@ -1,0 +1,24 @@
+/** How body bytes move: one source, one sink, backpressure between them, no stream machinery. */
+
+import type { FieldLines } from './fields.ts'
+
+export interface BodySink {
+  /**
+   * Takes a chunk, which is the sink's to keep.
+   * @returns false when the sink is full: the source then waits until it is resumed
+   */
+  write(chunk: Buffer): boolean
+  /** The body is whole. */
+  end(trailers: FieldLines): void
+  /** The body broke off; it must not look whole on the other side. */
+  fail(error: Error): void
+}
+
+export interface BodySource {
+  /** Connects the one sink and starts the flow. */
+  pipe(sink: BodySink): void
+  pause(): void
+  resume(): void
+  /** Nobody wants the rest: the source lets go of what feeds it. Neither `end` nor `fail` follows. */
+  cancel(): void
+}

@@ -1,0 +1,135 @@
+/** Decoder of the chunked transfer coding, RFC 9112 §7.1, strict: what others guess at is an error here. */
+
+import { MalformedResponse } from './malformed.ts'
+
+const CR = 13
+const LF = 10
+/** 13 hex digits stay below 2^53. */
+const MAX_SIZE_DIGITS = 13
+const MAX_EXTENSION_BYTES = 4096
+const MAX_TRAILER_BYTES = 16_384
+
+type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-cr' | 'data-lf' | 'trailers' | 'done'
+
+/** Hex digit → value, -1 for anything else. */
+const HEX = new Int8Array(256).fill(-1)
+for (let digit = 0; digit < 16; digit++) {
+  HEX[digit.toString(16).charCodeAt(0)] = digit
+  HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit
+}
+
+export class ChunkedDecoder {
+  #state: State = 'size'
+  #remaining = 0
+  #digits = 0
+  #extensionBytes = 0
+  #trailer = ''
+
+  reset(): void {
+    this.#state = 'size'
+    this.#remaining = 0
+    this.#digits = 0
+    this.#extensionBytes = 0
+    this.#trailer = ''
+  }
+
+  /** The raw trailer section, without its closing empty line; '' where there is none. */
+  get trailer(): string {
+    return this.#trailer
+  }
+
+  get done(): boolean {
+    return this.#state === 'done'
+  }
+
+  /**
+   * Consumes `bytes` from `offset`, handing data to `onData` as views into `bytes`.
+   * @returns the offset behind the last byte consumed; what follows a finished body is not touched
+   * @throws MalformedResponse
+   */
+  decode(bytes: Buffer, offset: number, onData: (data: Buffer) => void): number {
+    let at = offset
+    while (at < bytes.length && this.#state !== 'done') {
+      switch (this.#state) {
+        case 'size':
+        case 'extension':
+        case 'size-lf':
+          this.#sizeByte(bytes[at++]!)
+          break
+        case 'data': {
+          const end = Math.min(bytes.length, at + this.#remaining)
+          onData(bytes.subarray(at, end))
+          this.#remaining -= end - at
+          at = end
+          if (this.#remaining === 0) this.#state = 'data-cr'
+          break
+        }
+        case 'data-cr':
+          if (bytes[at++] !== CR) throw new MalformedResponse('chunk data is not followed by CRLF')
+          this.#state = 'data-lf'
+          break
+        case 'data-lf':
+          if (bytes[at++] !== LF) throw new MalformedResponse('chunk data is not followed by CRLF')
+          this.#state = 'size'
+          break
+        case 'trailers':
+          at = this.#trailerBytes(bytes, at)
+          break
+      }
+    }
+    return at
+  }
+
+  #sizeByte(byte: number): void {
+    if (this.#state === 'size-lf') {
+      if (byte !== LF) throw new MalformedResponse('chunk size is not followed by CRLF')
+      this.#digits = 0
+      this.#extensionBytes = 0
+      this.#state = this.#remaining === 0 ? 'trailers' : 'data'
+      return
+    }
+    if (byte === CR) {
+      if (this.#digits === 0) throw new MalformedResponse('chunk without a size')
+      this.#state = 'size-lf'
+      return
+    }
+    if (this.#state === 'extension') {
+      if (byte === LF) throw new MalformedResponse('bare LF in a chunk extension')
+      if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
+        throw new MalformedResponse('chunk extension too long')
+      return
+    }
+    const digit = HEX[byte]!
+    if (digit >= 0) {
+      if (++this.#digits > MAX_SIZE_DIGITS) throw new MalformedResponse('chunk size too large')
+      this.#remaining = this.#remaining * 16 + digit
+      return
+    }
+    // RFC 9112 §7.1.1: an extension begins with ';' (optional white space before it is tolerated on reading)
+    if (this.#digits > 0 && (byte === 0x3b || byte === 0x20 || byte === 0x09)) {
+      this.#state = 'extension'
+      return
+    }
+    throw new MalformedResponse('invalid chunk size')
+  }
+
+  #trailerBytes(bytes: Buffer, offset: number): number {
+    // Trailers are rare and short: collected as text, bounded, until the empty line.
+    let at = offset
+    while (at < bytes.length) {
+      this.#trailer += String.fromCharCode(bytes[at++]!)
+      if (this.#trailer === '\r\n') {
+        this.#trailer = ''
+        this.#state = 'done'
+        return at
+      }
+      if (this.#trailer.endsWith('\r\n\r\n')) {
+        this.#trailer = this.#trailer.slice(0, -4)
+        this.#state = 'done'
+        return at
+      }
+      if (this.#trailer.length > MAX_TRAILER_BYTES) throw new MalformedResponse('trailer section too large')
+    }
+    return at
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Deadlines of everything that waits, checked by one timer: setting one is a number written to a field, where a timer
+ * of its own for each wait would be a list operation on every request. Precise to one period, always late, never early.
+ */
+
+export interface Expiring {
+  /** `performance.now()` at which `expire` is due; 0: no deadline. */
+  deadline: number
+  expire(): void
+}
+
+const PERIOD_MS = 100
+
+const watched = new Set<Expiring>()
+let timer: NodeJS.Timeout | null = null
+
+export function watchDeadline(item: Expiring): void {
+  watched.add(item)
+  if (timer !== null) return
+  timer = setInterval(sweep, PERIOD_MS)
+  timer.unref()
+}
+
+export function unwatchDeadline(item: Expiring): void {
+  watched.delete(item)
+  if (watched.size > 0 || timer === null) return
+  clearInterval(timer)
+  timer = null
+}
+
+/** The deadline that lies `seconds` ahead. */
+export function deadlineIn(seconds: number): number {
+  return performance.now() + seconds * 1000
+}
+
+function sweep(): void {
+  const now = performance.now()
+  for (const item of watched) {
+    if (item.deadline === 0 || item.deadline > now) continue
+    item.deadline = 0
+    item.expire()
+  }
+}

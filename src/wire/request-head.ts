@@ -1,0 +1,71 @@
+/**
+ * The one function that writes request heads for upstreams. Each rule against smuggling and spoofing stands here
+ * and nowhere else: connection fields stay behind, framing is the gateway's own, asserted names come only from
+ * the gateway, and nothing with a line break in it gets out.
+ */
+
+import { isFieldValue, isToken } from './fields.ts'
+import type { RequestHeaders } from './request-headers.ts'
+
+/** `none`, or the number of bytes that follow, or `chunked`. */
+export type RequestFraming = 'none' | 'chunked' | number
+
+export interface RequestHead {
+  readonly method: string
+  /** Origin form: path and query as they go on the wire. */
+  readonly target: string
+  readonly authority: string
+  readonly headers: RequestHeaders
+  /** Lower-case names that the client's own Connection fields nominate (RFC 9110 §7.6.1). */
+  readonly nominated: ReadonlySet<string> | null
+  /** Canonical names that only the gateway may send: the client's never pass. */
+  readonly asserted: ReadonlySet<string>
+  /** Further canonical names that a policy replaced or removed for this request, or null. */
+  readonly replaced: ReadonlySet<string> | null
+  /** Lower-case names dropped on this route, such as `cookie`. */
+  readonly dropped: ReadonlySet<string>
+  /** Lines written by the gateway (from `fieldLine`), each ended by CRLF. */
+  readonly ownLines: string
+  readonly framing: RequestFraming
+  /** Ask the upstream for `100 Continue` before the body. */
+  readonly expectContinue: boolean
+}
+
+/** What must never stand in a request target: controls, white space, anything beyond ASCII. */
+const UNSAFE_TARGET = /[^\x21-\x7e]/
+
+/** @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's */
+export function encodeRequestHead(head: RequestHead): string {
+  if (UNSAFE_TARGET.test(head.target)) throw new TypeError('request target is not safe to send')
+  let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n`
+  const { lines, names } = head.headers
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!
+    if (name.owner !== 'end-to-end' || head.asserted.has(name.canonical) || head.dropped.has(name.lower))
+      continue
+    if (head.nominated?.has(name.lower) || head.replaced?.has(name.canonical)) continue
+    // supabase-js repeats its opaque API key as a bearer; it is no token, and no service may learn it that way.
+    if (name.canonical === 'authorization' && isOpaqueKey(lines[2 * i + 1]!)) continue
+    text += `${lines[2 * i]}: ${lines[2 * i + 1]}\r\n`
+  }
+  text += head.ownLines
+  if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
+  else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
+  if (head.expectContinue) text += 'Expect: 100-continue\r\n'
+  return `${text}\r\n`
+}
+
+/**
+ * One header line for `ownLines`.
+ * @throws TypeError on a name that is no token or a value with control characters or beyond Latin-1
+ */
+export function fieldLine(name: string, value: string): string {
+  if (!isToken(name) || !isFieldValue(value))
+    throw new TypeError(`header ${JSON.stringify(name)} is not safe to send`)
+  return `${name}: ${value}\r\n`
+}
+
+/** A Supabase API key of the new kind (`sb_publishable_…`, `sb_secret_…`) in the place of a token. */
+export function isOpaqueKey(authorization: string): boolean {
+  return /^bearer\s+sb_/i.test(authorization)
+}

@@ -1,0 +1,35 @@
+/** Tokens as Supabase issues them, and tokens as attackers make them. */
+
+import { createHmac } from 'node:crypto'
+import { SECRET } from './gateway.ts'
+
+export type ClaimSet = Record<string, unknown>
+
+/** The claims of a signed-in user of a company. */
+export function claims(over: ClaimSet = {}): ClaimSet {
+  const now = Math.floor(Date.now() / 1000)
+  return {
+    sub: '7f6c0d4e-3b0a-4c7e-9a57-0d2f5f0b9a11',
+    aud: 'authenticated',
+    role: 'authenticated',
+    email: 'ana@acme.example',
+    iat: now,
+    exp: now + 3600,
+    app_metadata: { provider: 'email', company_id: 'acme' },
+    user_metadata: {},
+    ...over,
+  }
+}
+
+/** A token over any header and payload, HMAC-signed whatever the header says. A claim set to undefined is absent. */
+export function token(
+  payload: ClaimSet = claims(),
+  options: { secret?: string; header?: ClaimSet } = {},
+): string {
+  const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const signed = `${encode({ alg: 'HS256', typ: 'JWT', ...options.header })}.${encode(payload)}`
+  const signature = createHmac('sha256', options.secret ?? SECRET)
+    .update(signed)
+    .digest('base64url')
+  return `${signed}.${signature}`
+}
