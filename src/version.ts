@@ -1,6 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 
-/** The version in package.json, which lies above `src/` and `dist/` alike. */
+/** package.json lies one folder above `src/`, and two above `dist/src/`. */
+const places = ['../package.json', '../../package.json'].map(path => new URL(path, import.meta.url))
+
+/** The version of this package. */
 export const VERSION: string = JSON.parse(
-  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  readFileSync(places.find(place => existsSync(place)) ?? places[0]!, 'utf8'),
 ).version

@@ -88,7 +88,9 @@ let hooked = false
 function resolveOwnName(): void {
   if (hooked) return
   hooked = true
-  const own = new URL(import.meta.url.endsWith('.ts') ? '../index.ts' : '../index.js', import.meta.url).href
+  // Beside src/config in the sources, beside this file in the bundle
+  const places = ['../index.ts', './index.js'].map(path => new URL(path, import.meta.url))
+  const own = places.find(place => existsSync(place))!.href
   registerHooks({
     resolve: (specifier, context, next) =>
       specifier === 'nyro-gateway' ? { url: own, shortCircuit: true } : next(specifier, context),

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { nearest } from './env.ts'
 
 /** One thing wrong with the configuration: where, and what to do about it. */

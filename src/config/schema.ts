@@ -1,6 +1,6 @@
 /** The one schema of the configuration. Types are inferred from it; unknown keys are refused everywhere. */
 
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Policy } from '../exchange.ts'
 import { isFieldValue, isToken } from '../wire/fields.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'

@@ -1,7 +1,7 @@
 /** Values that people write in configs: durations, sizes, networks, origins, URLs. Each schema gives the parsed form. */
 
 import { isIP } from 'node:net'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 }
 

@@ -3,7 +3,8 @@
  * wait and never more often than the cooldown; the last good set serves while the endpoint is away.
  */
 
-import { importJWK, type JWK } from 'jose'
+import type { JWK } from 'jose'
+import { importJWK } from 'jose/key/import'
 
 export interface JwksSettings {
   readonly url: string

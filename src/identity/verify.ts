@@ -3,7 +3,10 @@
  * for it: shared secrets for HMAC, the JWKS for signatures; never the other way round (RFC 8725 §3.1).
  */
 
-import { compactVerify, decodeProtectedHeader, errors, type ProtectedHeaderParameters } from 'jose'
+import type { ProtectedHeaderParameters } from 'jose'
+import { decodeProtectedHeader } from 'jose/decode/protected_header'
+import { JWSSignatureVerificationFailed } from 'jose/errors'
+import { compactVerify } from 'jose/jws/compact/verify'
 import { type ClaimRules, checkClaims } from './claims.ts'
 import { invalid, refused, type Verdict } from './identity.ts'
 import type { JwksKeys } from './jwks.ts'
@@ -108,7 +111,7 @@ async function verifiedPayload(
   try {
     bytes = (await compactVerify(token, key, { algorithms: [algorithm] })).payload
   } catch (error) {
-    if (error instanceof errors.JWSSignatureVerificationFailed) return refused('token_signature')
+    if (error instanceof JWSSignatureVerificationFailed) return refused('token_signature')
     return invalid('not a valid JSON Web Signature')
   }
   try {

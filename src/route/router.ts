@@ -80,9 +80,7 @@ export class Router<R extends Routable> {
         return
       }
       if (segment.kind === 'static') {
-        let child = at.children.get(segment.text)
-        if (child === undefined) at.children.set(segment.text, (child = node()))
-        at = child
+        at = entryOf(at.children, segment.text)
       } else {
         at.parameter ??= node()
         at = at.parameter
@@ -94,19 +92,25 @@ export class Router<R extends Routable> {
   #rootFor(host: string | null): Node<R> {
     const parsed = host === null ? null : parseHost(host)
     if (parsed === null) return this.#anyHost
-    if ('exact' in parsed) {
-      let root = this.#exactHosts.get(parsed.exact)
-      if (root === undefined) this.#exactHosts.set(parsed.exact, (root = node()))
-      return root
-    }
-    let entry = this.#hostSuffixes.find(({ suffix }) => suffix === parsed.suffix)
-    if (entry === undefined) this.#hostSuffixes.push((entry = { suffix: parsed.suffix, root: node() }))
-    return entry.root
+    if ('exact' in parsed) return entryOf(this.#exactHosts, parsed.exact)
+    const known = this.#hostSuffixes.find(({ suffix }) => suffix === parsed.suffix)
+    if (known !== undefined) return known.root
+    const root = node<R>()
+    this.#hostSuffixes.push({ suffix: parsed.suffix, root })
+    return root
   }
 }
 
 function node<R>(): Node<R> {
   return { children: new Map(), parameter: null, here: [], rest: [] }
+}
+
+function entryOf<R>(table: Map<string, Node<R>>, key: string): Node<R> {
+  const known = table.get(key)
+  if (known !== undefined) return known
+  const made = node<R>()
+  table.set(key, made)
+  return made
 }
 
 function insertByConditions<R extends Routable>(list: R[], route: R): void {

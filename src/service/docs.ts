@@ -8,7 +8,7 @@ export function docsPage(config: GatewayConfig): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escape(config.name)}</title>
+<title>${escapeHtml(config.name)}</title>
 <style>
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
@@ -20,7 +20,7 @@ tr:target { background: #fc03 }
 </style>
 </head>
 <body>
-<h1>${escape(config.name)}</h1>
+<h1>${escapeHtml(config.name)}</h1>
 <p>Machine-readable: <a href="/openapi.json">/openapi.json</a>. Health: <a href="/health">/health</a>, <a href="/ready">/ready</a>.</p>
 <h2>Routes</h2>
 <div class="scroll"><table>
@@ -46,13 +46,13 @@ ${Object.entries(ERRORS).map(errorRow).join('\n')}
 function routeRow(route: RouteConfig): string {
   const host = route.host === undefined ? '' : `${route.host} `
   const guard = { required: 'required', optional: 'optional', none: 'not checked' }[route.auth]
-  return `<tr><td><code>${escape(host + route.path)}</code></td><td>${escape(route.methods?.join(', ') ?? 'any')}</td><td>${guard}</td></tr>`
+  return `<tr><td><code>${escapeHtml(host + route.path)}</code></td><td>${escapeHtml(route.methods?.join(', ') ?? 'any')}</td><td>${guard}</td></tr>`
 }
 
 function errorRow([code, { status, detail }]: [string, { status: number; detail: string }]): string {
-  return `<tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${escape(detail)}</td></tr>`
+  return `<tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${escapeHtml(detail)}</td></tr>`
 }
 
-function escape(text: string): string {
+function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
 }

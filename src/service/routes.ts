@@ -20,8 +20,8 @@ export interface ServiceState {
 export function serviceRoutes(config: GatewayConfig, state: ServiceState): ServiceRoute[] {
   const methods = ['GET']
   // Made when first asked for: neither is needed to serve traffic.
-  let document: string | null = null
-  let page: string | null = null
+  const document = once(() => JSON.stringify(openapiDocument(config)))
+  const page = once(() => docsPage(config))
   return [
     { path: '/', methods, handle: () => json(200, { message: `${config.name} is running!` }) },
     { path: '/health', methods, handle: () => json(200, { status: 'healthy', service: config.name }) },
@@ -29,19 +29,18 @@ export function serviceRoutes(config: GatewayConfig, state: ServiceState): Servi
     {
       path: '/openapi.json',
       methods,
-      handle: () =>
-        reply(
-          200,
-          ['Content-Type', 'application/json'],
-          (document ??= JSON.stringify(openapiDocument(config))),
-        ),
+      handle: () => reply(200, ['Content-Type', 'application/json'], document()),
     },
-    {
-      path: '/docs',
-      methods,
-      handle: () => reply(200, [...PAGE_HEADERS], (page ??= docsPage(config))),
-    },
+    { path: '/docs', methods, handle: () => reply(200, [...PAGE_HEADERS], page()) },
   ]
+}
+
+function once(make: () => string): () => string {
+  let made: string | null = null
+  return () => {
+    made ??= make()
+    return made
+  }
 }
 
 const PAGE_HEADERS = [

@@ -1,0 +1,72 @@
+/**
+ * `npm test`: types, lint, then unit and end-to-end tests, each to its end so that one run shows all there is to mend.
+ * Arguments are passed on to the test runner as file patterns. Closes with the plain line `N passed, N failed`.
+ */
+
+import { spawn, spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const bin = (name: string): string => `${root}node_modules/.bin/${name}`
+
+const patterns = process.argv.slice(2)
+const files =
+  patterns.length > 0
+    ? patterns
+    : globSync(['src/**/*.test.ts', 'demo/**/*.test.ts', 'bench/*.test.ts', 'test/**/*.test.ts'], {
+        cwd: root,
+      })
+
+/** One step that either passes or fails as a whole. */
+function step(name: string, command: string, args: readonly string[]): boolean {
+  process.stdout.write(`\n# ${name}\n`)
+  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
+  if (status !== 0) process.stdout.write(`# ${name} failed\n`)
+  return status === 0
+}
+
+interface Counts {
+  pass: number
+  fail: number
+  skipped: number
+}
+
+/** Runs the tests in the spec format and reads the runner's own totals at its end. */
+async function runTests(): Promise<Counts> {
+  process.stdout.write('\n# tests\n')
+  const child = spawn(
+    process.execPath,
+    [
+      '--test',
+      `--test-concurrency=${Math.max(2, availableParallelism())}`,
+      '--test-timeout=180000',
+      '--test-reporter=spec',
+      ...files,
+    ],
+    { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  let tail = ''
+  for await (const chunk of child.stdout) {
+    process.stdout.write(chunk)
+    tail = (tail + chunk).slice(-200_000)
+  }
+  const total = (name: string): number =>
+    Number([...tail.matchAll(new RegExp(`^(?:ℹ|#) ${name} (\\d+)$`, 'gm'))].at(-1)?.[1] ?? 0)
+  const counts = { pass: total('pass'), fail: total('fail') + total('cancelled'), skipped: total('skipped') }
+  const crashed = child.exitCode !== 0 && counts.fail === 0
+  return crashed || counts.pass === 0 ? { ...counts, fail: counts.fail + 1 } : counts
+}
+
+const steps = [
+  step('types', bin('tsc'), ['-p', 'tsconfig.json']),
+  step('lint', bin('biome'), ['check', '--error-on-warnings']),
+]
+const counts = await runTests()
+const passed = counts.pass + steps.filter(ok => ok).length
+const failed = counts.fail + steps.filter(ok => !ok).length
+process.stdout.write(
+  `\n${passed} passed, ${failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}\n`,
+)
+process.exitCode = failed > 0 ? 1 : 0
