@@ -1,0 +1,78 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Contender, Running, Setting } from '../contender.ts'
+import { missingPackages } from '../packages.ts'
+import { freePort, ready, start } from '../process.ts'
+import { SECRET } from '../token.ts'
+
+export const haproxy: Contender = {
+  name: 'haproxy',
+  label: 'HAProxy, jwt_verify (no log)',
+  authenticates: true,
+  logs: false,
+  missing: () => missingPackages(['haproxy']),
+  start: setting => startHaproxy('haproxy', setting, false),
+}
+
+export const haproxyLog: Contender = {
+  name: 'haproxy-log',
+  label: 'HAProxy, jwt_verify, log on',
+  authenticates: true,
+  logs: true,
+  missing: () => missingPackages(['haproxy']),
+  start: setting => startHaproxy('haproxy-log', setting, true),
+}
+
+async function startHaproxy(name: string, setting: Setting, logs: boolean): Promise<Running> {
+  const port = await freePort()
+  const file = join(setting.directory, `${name}.cfg`)
+  await writeFile(file, configuration(port, setting.upstreamPort, logs))
+  const process = start({
+    name,
+    directory: setting.directory,
+    core: setting.cores.measured,
+    command: ['haproxy', '-db', '-f', file],
+  })
+  await ready(process, port)
+  return { name, port, process }
+}
+
+// The signature is computed as HS256 whatever the token's header says, which saves reading that header.
+function configuration(port: number, upstreamPort: number, logs: boolean): string {
+  return `
+global
+  nbthread 1
+  maxconn 4096
+  ${logs ? 'log stdout format raw local0' : ''}
+
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  ${logs ? 'log global\n  option httplog' : ''}
+
+frontend edge
+  bind 127.0.0.1:${port}
+  http-request set-var(txn.token) http_auth_bearer
+  http-request deny deny_status 401 unless { var(txn.token),jwt_verify("HS256","${SECRET}") -m int 1 }
+  http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')
+  http-request set-var(txn.now) date()
+  http-request deny deny_status 401 unless { var(txn.now),neg,add(txn.exp) -m int gt 0 }
+  http-request deny deny_status 401 unless { var(txn.token),jwt_payload_query('$.aud') -m str authenticated }
+  http-request set-var(txn.user) var(txn.token),jwt_payload_query('$.sub')
+  http-request deny deny_status 401 unless { var(txn.user) -m len gt 0 }
+  http-request set-var(txn.company) var(txn.token),jwt_payload_query('$.app_metadata.company_id')
+  http-request deny deny_status 403 unless { var(txn.company) -m len gt 0 }
+  http-request set-var(txn.email) var(txn.token),jwt_payload_query('$.email')
+  http-request del-header X-User-Email
+  http-request set-header X-Company-ID %[var(txn.company)]
+  http-request set-header X-User-ID %[var(txn.user)]
+  http-request set-header X-User-Email %[var(txn.email)] if { var(txn.email) -m len gt 0 }
+  default_backend service
+
+backend service
+  http-reuse always
+  server upstream 127.0.0.1:${upstreamPort}
+`
+}
