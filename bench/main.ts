@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Contender } from './contender.ts'
 import { type Cores, chooseCores, moveSelfTo } from './cores.ts'
 import { describeMachine } from './machine.ts'
@@ -28,6 +30,7 @@ const say = (line: string): void => console.error(line)
 async function main(options: Options): Promise<void> {
   const cores = chooseCores()
   moveSelfTo(cores.load)
+  if (!options.sources) bundle()
   const root = await mkdtemp(join(tmpdir(), 'nyro-bench-'))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, async () => {
@@ -53,6 +56,12 @@ async function main(options: Options): Promise<void> {
     await stopAll()
     await rm(root, { recursive: true, force: true })
   }
+}
+
+/** Makes what `npm start` runs. */
+function bundle(): void {
+  const script = fileURLToPath(new URL('../scripts/build.ts', import.meta.url))
+  execFileSync(process.execPath, [script, '--bundle-only'], { stdio: 'inherit' })
 }
 
 /** A scenario that fails does not take the others along. */
@@ -94,7 +103,7 @@ async function profile({ options, cores, directory }: Run): Promise<void> {
   if (await loadIsMissing()) return
   const profiles = join(directory, 'profiles')
   const nodeArguments = ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
-  const contenders = [gateway({ built: options.built, nodeArguments })]
+  const contenders = [gateway({ sources: options.sources, nodeArguments })]
   const { faults } = await small({ contenders, rounds: 1, seconds: options.seconds, directory, cores, say })
   if (faults.length > 0) throw new Error(faults.join('\n'))
   const rows = selfTimes(await readProfiles(profiles))

@@ -11,7 +11,8 @@ export type Options = {
   mebibytes: number
   /** Null: those that a scenario chooses by itself. */
   contenders: string[] | null
-  built: boolean
+  /** Run the gateway from src/ instead of the bundle that `npm start` runs. */
+  sources: boolean
   profile: boolean
   /** Null: nothing is written. */
   results: string | null
@@ -26,7 +27,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --rounds N          rounds in "small" (default 5)
   --seconds N         length of one turn in "small" (default 3)
   --mebibytes N       size of a body in "transfer" (default 1024)
-  --built             run the gateway from dist/ instead of src/
+  --sources           run the gateway from src/ instead of the bundle that "npm start" runs
   --profile           run "small" on the gateway alone under the CPU profiler, print the 25
                       functions with the longest self time, write nothing
   --results DIR       where results go (default bench/results; a run with --contenders writes
@@ -47,7 +48,7 @@ export function parseOptions(args: string[]): Options {
       seconds: { type: 'string', default: '3' },
       mebibytes: { type: 'string', default: '1024' },
       results: { type: 'string' },
-      built: { type: 'boolean', default: false },
+      sources: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -59,7 +60,7 @@ export function parseOptions(args: string[]): Options {
     seconds: positive('seconds', values.seconds),
     mebibytes: positive('mebibytes', values.mebibytes),
     contenders: values.contenders?.split(',') ?? null,
-    built: values.built,
+    sources: values.sources,
     profile: values.profile,
     results: values.results ?? (partial ? null : fileURLToPath(new URL('results', import.meta.url))),
     help: values.help,

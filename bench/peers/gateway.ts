@@ -7,8 +7,8 @@ import { SECRET } from '../token.ts'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 export type GatewayChoice = {
-  /** Run the build in dist/ instead of the sources. */
-  built: boolean
+  /** Run the sources instead of the bundle. */
+  sources: boolean
   /** Further arguments for Node, in front of the program. */
   nodeArguments?: string[]
 }
@@ -50,5 +50,5 @@ export function startGateway(choice: GatewayChoice, setting: Setting, port: numb
 }
 
 function program(choice: GatewayChoice): string {
-  return choice.built ? 'dist/main.js' : 'src/main.ts'
+  return choice.sources ? 'src/main.ts' : 'dist/main.js'
 }

@@ -33,7 +33,7 @@ export async function startup(plan: StartupPlan): Promise<Result> {
   const subjects: Subject[] = [
     {
       name: 'gateway',
-      label: `nyro-gateway, from ${plan.choice.built ? 'its build' : 'its sources'}`,
+      label: `nyro-gateway, from ${plan.choice.sources ? 'its sources' : 'its bundle'}`,
       launch: (setting, port) => startGateway(plan.choice, setting, port),
     },
     { name: 'empty', label: 'Node, empty HTTP server', launch: startEmpty },

@@ -1,0 +1,105 @@
+import { styleText } from 'node:util'
+import { loadConfig } from '../src/config/load.ts'
+import { startGateway } from '../src/server.ts'
+import { demoPassword } from './accounts.ts'
+import { startAuth } from './auth.ts'
+import { startIngest } from './ingest.ts'
+import { startQuery } from './query.ts'
+import { tourText } from './tour.ts'
+
+/**
+ * Runs the gateway in front of embedded services, all on the loopback, until SIGINT or SIGTERM.
+ *
+ * @returns the exit code: 0 when a signal ended it, 1 when it could not start
+ */
+export async function runDemo(): Promise<number> {
+  const port = process.env.PORT || '8080'
+  const ended = endSignal()
+  const running: { close(): Promise<void> }[] = []
+  try {
+    const ingest = await startIngest({ report: line => report('ingest', line) })
+    running.push(ingest)
+    const query = await startQuery({ report: line => report('query', line) })
+    running.push(query)
+    const auth = await startAuth()
+    running.push(auth)
+
+    const { config, problems } = await loadConfig({
+      env: {
+        PORT: port,
+        GATEWAY_HOST: '127.0.0.1',
+        GATEWAY_ADMIN_PORT: 'off',
+        GATEWAY_LOG_LEVEL: 'WARNING',
+        GATEWAY_DRAIN_TIMEOUT: '1',
+        GATEWAY_INGEST_SERVICE_URL: ingest.url,
+        GATEWAY_QUERY_SERVICE_URL: query.url,
+        GATEWAY_AUTH_SERVICE_URL: auth.url,
+        GATEWAY_JWKS_URL: `${auth.url}/.well-known/jwks.json`,
+        GATEWAY_JWT_ISSUER: auth.url,
+      },
+      dotenv: false,
+      // Not the working directory: a config file there is about another gateway.
+      directory: import.meta.dirname,
+    })
+    if (problems.length > 0 || config === null) {
+      return failed(...problems.map(({ place, message }) => `${place} ${message}`))
+    }
+    const gateway = await startGateway(config)
+    running.push(gateway)
+
+    const tokens = {
+      ana: await signIn(gateway.url, 'ana@acme.example'),
+      carla: await signIn(gateway.url, 'carla@globex.example'),
+      nadie: await signIn(gateway.url, 'nadie@example.com'),
+    }
+    console.log(tourText({ url: gateway.url, services: [ingest, query, auth], tokens }))
+    await ended
+    return 0
+  } catch (error) {
+    if (!isAddressInUse(error)) throw error
+    return failed(`Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm run demo`)
+  } finally {
+    // All at once: what still streams through the gateway breaks with its service instead of being waited for.
+    await Promise.all(running.map(each => each.close()))
+  }
+}
+
+/**
+ * Resolves at the first SIGINT or SIGTERM. Later ones change nothing: Ctrl-C reaches this process twice when
+ * npm runs it, once from the terminal and once from npm.
+ */
+function endSignal(): Promise<void> {
+  return new Promise(resolve => {
+    process.on('SIGINT', () => resolve())
+    process.on('SIGTERM', () => resolve())
+  })
+}
+
+/** Signs in as any client would: through the gateway. */
+async function signIn(gatewayUrl: string, email: string): Promise<string> {
+  const response = await fetch(`${gatewayUrl}/api/v1/auth/token?grant_type=password`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ email, password: demoPassword }),
+  })
+  if (!response.ok)
+    throw new Error(`signing in as ${email} failed: ${response.status} ${await response.text()}`)
+  const { access_token: token } = (await response.json()) as { access_token: string }
+  return token
+}
+
+function report(service: string, line: string): void {
+  console.log(styleText('dim', `  ${service.padEnd(8)}  ${line}`))
+}
+
+function failed(...lines: string[]): number {
+  for (const line of lines) console.error(styleText('red', line, { stream: process.stderr }))
+  return 1
+}
+
+function isAddressInUse(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ('code' in at && at.code === 'EADDRINUSE') return true
+  }
+  return false
+}

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto'
+import { exportJWK, generateKeyPair, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
+import { metadataOf } from './accounts.ts'
+import type { Session } from './sessions.ts'
+
+export const tokenLifetime = 60 * 60
+
+export interface Issuer {
+  /** The public keys, as served at `/.well-known/jwks.json`. */
+  jwks: { keys: JWK[] }
+  issue(session: Session): Promise<{ token: string; expiresAt: number }>
+  /** Throws jose's error when the token is not one of ours or no longer good. */
+  verify(token: string): Promise<JWTPayload>
+}
+
+/**
+ * Signs access tokens with a key pair that lives as long as this process. `issuerUrl` goes into `iss`; it is
+ * asked for with each token, since the port is known only once the service listens.
+ */
+export async function createIssuer(issuerUrl: () => string): Promise<Issuer> {
+  const { privateKey, publicKey } = await generateKeyPair('ES256')
+  const kid = randomUUID()
+  const jwk: JWK = { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig', key_ops: ['verify'] }
+
+  return {
+    jwks: { keys: [jwk] },
+
+    async issue(session) {
+      const { account } = session
+      const now = Math.floor(Date.now() / 1_000)
+      const expiresAt = now + tokenLifetime
+      const claims = {
+        email: account.email,
+        phone: '',
+        ...metadataOf(account),
+        role: 'authenticated',
+        aal: 'aal1',
+        amr: [{ method: 'password', timestamp: Math.floor(session.startedAt.getTime() / 1_000) }],
+        session_id: session.id,
+        is_anonymous: false,
+      }
+      const token = await new SignJWT(claims)
+        .setProtectedHeader({ alg: 'ES256', kid, typ: 'JWT' })
+        .setIssuer(issuerUrl())
+        .setSubject(account.id)
+        .setAudience('authenticated')
+        .setIssuedAt(now)
+        .setExpirationTime(expiresAt)
+        .sign(privateKey)
+      return { token, expiresAt }
+    },
+
+    async verify(token) {
+      const { payload } = await jwtVerify(token, publicKey, {
+        algorithms: ['ES256'],
+        issuer: issuerUrl(),
+        audience: 'authenticated',
+      })
+      return payload
+    },
+  }
+}
