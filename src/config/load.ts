@@ -8,11 +8,13 @@ import { defaultRoutes } from './default-routes.ts'
 import { type Environment, readEnvironment } from './env.ts'
 import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
 import { describeIssues, dotted, type Problem, type SchemaProblem } from './problem.ts'
-import { type GatewayConfig, gatewaySchema } from './schema.ts'
+import { type GatewayConfig, type GatewayOptions, gatewaySchema } from './schema.ts'
 
 export interface LoadOptions {
   /** Config file; default: GATEWAY_CONFIG, or gateway.config.* in the directory. */
   readonly file?: string | undefined
+  /** A configuration in the program itself, instead of a file. */
+  readonly options?: GatewayOptions
   readonly env?: Environment
   readonly directory?: string
   /** Read `.env` of the directory as well; the environment wins over it. */
@@ -43,13 +45,14 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   const warnings = fromEnvironment.suspicious.map(
     ({ name, meant }) => `${name} is not a setting: did you mean ${meant}?`,
   )
-  const path = options.file ?? (environment.GATEWAY_CONFIG || findConfigFile(directory))
+  const path =
+    options.options === undefined ? (options.file ?? (environment.GATEWAY_CONFIG || findConfigFile(directory))) : null
   const fail = (problems: readonly Problem[]): Loaded => ({ config: null, problems, file: path, warnings })
 
   const file = path === null ? null : await readConfigFile(resolve(directory, path))
   if (file !== null && 'message' in file) return fail([file])
   const problems: Problem[] = []
-  const written = file === null ? {} : fillVariables(file.value, environment, problems)
+  const written = fillVariables(file === null ? (options.options ?? {}) : file.value, environment, problems)
   if (!isObject(written))
     return fail([{ place: path ?? '', message: 'must hold an object with the settings' }])
 
