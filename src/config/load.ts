@@ -46,7 +46,9 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
     ({ name, meant }) => `${name} is not a setting: did you mean ${meant}?`,
   )
   const path =
-    options.options === undefined ? (options.file ?? (environment.GATEWAY_CONFIG || findConfigFile(directory))) : null
+    options.options === undefined
+      ? (options.file ?? (environment.GATEWAY_CONFIG || findConfigFile(directory)))
+      : null
   const fail = (problems: readonly Problem[]): Loaded => ({ config: null, problems, file: path, warnings })
 
   const file = path === null ? null : await readConfigFile(resolve(directory, path))

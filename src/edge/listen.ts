@@ -53,6 +53,9 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     // A missing Host gets a problem answer like everything else.
     requireHostHeader: false,
     noDelay: true,
+    // Finds out about peers that vanished without a word, behind streams that may be silent for long.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
   })
   // 0 means all of them: the default of 2,000 would drop the rest in silence.
   server.maxHeadersCount = 0
@@ -62,9 +65,12 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
       const connection = connectionOf(request.socket)
       if (connection !== undefined) receive(receiver, connection, request, response, expectation)
     }
+  const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
     const connection = openConnection(socket, options.trusted)
+    sockets.add(socket)
     socket.on('close', () => {
+      sockets.delete(socket)
       for (const answer of connection.answers) answer.clientGone()
     })
   })
@@ -82,14 +88,18 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
       resolve()
     })
   })
-  return frontDoor(server)
+  return frontDoor(server, sockets)
 }
 
-function frontDoor(server: Server): FrontDoor {
+function frontDoor(server: Server, sockets: ReadonlySet<Socket>): FrontDoor {
   return {
     port: (server.address() as AddressInfo).port,
     close(grace) {
-      const idleTimer = setTimeout(() => server.closeIdleConnections(), grace * 1000)
+      const idleTimer = setTimeout(() => {
+        server.closeIdleConnections()
+        // Those that never sent a byte do not count as idle there
+        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+      }, grace * 1000)
       return new Promise(resolve => {
         // Not `server.close()`, which also cuts idle connections at once.
         net.Server.prototype.close.call(server, () => {

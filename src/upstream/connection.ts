@@ -64,6 +64,7 @@ export class Connection implements Expiring, ResponseListener {
     this.#idleSeconds = endpoint.idleTimeout
     this.#socket = endpoint.tls === null ? this.#connectPlain() : this.#connectTls(endpoint.tls)
     this.#socket.setNoDelay(true)
+    this.#socket.setKeepAlive(true, 60_000)
     this.#socket.on('drain', () => this.#state.kind === 'busy' && this.#state.attempt.onDrain())
     this.#socket.on('error', error => this.#onError(error))
     this.#socket.on('end', () => this.#onEnd())
