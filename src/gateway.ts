@@ -35,6 +35,8 @@ export interface Gateway {
 
 interface CompiledRoute extends Routable, RouteInfo {
   readonly handle: Handler
+  /** The gateway answers preflights for it. */
+  readonly crossOrigin: boolean
 }
 
 /** Fields of answers that the gateway writes itself. */
@@ -51,7 +53,8 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
 
   const compiled = config.routes.map((route, index) => {
     const policies = pipelineOf(route, config, verifier)
-    return compile(route, compose(policies, terminalOf(route, `routes[${index}]`)))
+    const crossOrigin = (route.cors ?? config.cors) !== false
+    return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
   const own = serviceRoutes(config, { ready, draining }).map(({ path, methods, handle }) => ({
     name: `gateway ${path}`,
@@ -60,6 +63,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     segments: segmentsOf(path),
     methods: new Set(methods),
     headers: [],
+    crossOrigin: config.cors !== false,
     handle: compose(frame(methods), handle),
   }))
   // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
@@ -83,9 +87,9 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     if (path === null) return refuse('ambiguous', () => new GatewayError('ambiguous_path'), null)(exchange)
     exchange.path = path
     const { headers, host } = exchange
-    // A preflight asks for the route of the request it announces.
-    const method = isPreflight(exchange) ? headers.get('access-control-request-method')! : exchange.method
-    const found = router.find({ method, host, path, headers })
+    const found = isPreflight(exchange)
+      ? findAnnounced(exchange)
+      : router.find({ method: exchange.method, host, path, headers })
     switch (found.kind) {
       case 'matched':
         exchange.route = found.route
@@ -102,6 +106,14 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
         )(exchange)
       }
     }
+  }
+
+  /** A preflight asks for the route of the request it announces; to a route without CORS it is an OPTIONS like any other. */
+  function findAnnounced({ headers, host, path }: Exchange) {
+    const method = headers.get('access-control-request-method')!
+    const found = router.find({ method, host, path, headers })
+    if (found.kind !== 'matched' || found.route.crossOrigin) return found
+    return router.find({ method: 'OPTIONS', host, path, headers })
   }
 
   /** A handler that refuses, with the gateway-wide CORS around it. One for each kind of refusal. */
@@ -131,13 +143,12 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     }
     const pool = poolOf(route.upstream!, place)
     const { rewrite, strippedPrefix } = rewriteOf(route)
-    const crossOrigin = (route.cors ?? config.cors) !== false
     return createSender({
       pool,
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
       asserted,
       dropped: new Set(route.forwardCookies ? [] : ['cookie']),
-      replaced: new Set([...OWN_ANSWER_FIELDS, ...(crossOrigin ? CORS_FIELDS : [])]),
+      replaced: new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS]),
       rewrite,
       strippedPrefix,
     })
@@ -161,7 +172,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
   }
 }
 
-function compile(route: RouteConfig, handle: Handler): CompiledRoute {
+function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): CompiledRoute {
   return {
     name: route.name ?? route.path,
     path: route.path,
@@ -169,6 +180,7 @@ function compile(route: RouteConfig, handle: Handler): CompiledRoute {
     segments: segmentsOf(route.path),
     methods: route.methods === undefined ? null : new Set<string>(route.methods),
     headers: Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
+    crossOrigin,
     handle,
   }
 }

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
 import type { SchemaProblem } from './problem.ts'
-import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig } from './schema.ts'
+import { type GatewayConfig, HMAC_ALGORITHMS, METHODS, type RouteConfig } from './schema.ts'
+import { serviceUrl } from './values.ts'
 
 export const MIN_SECRET_BYTES = 32
 const SEED_SECRET = 'YOUR_DEFAULT_JWT_SECRET_KEY_CHANGE_ME_IN_ENV_OR_SECRET'
@@ -52,16 +53,26 @@ function checkSecret(secret: string, report: Report): void {
   }
 }
 
-function checkTimeouts({ server, client }: GatewayConfig, report: Report): void {
-  const positive: [readonly string[], number][] = [
-    [['server', 'headerTimeout'], server.headerTimeout],
-    [['server', 'bodyTimeout'], server.bodyTimeout],
-    [['client', 'timeouts', 'connect'], client.timeouts.connect],
-    [['client', 'timeouts', 'firstByte'], client.timeouts.firstByte],
-    [['client', 'timeouts', 'idle'], client.timeouts.idle],
+/** A wait of no time at all fails every request. */
+function checkTimeouts(config: GatewayConfig, report: Report): void {
+  const places: [readonly PropertyKey[], Partial<Record<string, number>>][] = [
+    [['server'], { headerTimeout: config.server.headerTimeout, bodyTimeout: config.server.bodyTimeout }],
+    [['client', 'timeouts'], config.client.timeouts],
   ]
-  for (const [path, seconds] of positive) {
-    if (seconds <= 0) report(path, 'must be longer than 0')
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    places.push([['upstreams', name, 'timeouts'], upstream.timeouts as Partial<Record<string, number>>])
+  }
+  for (const [index, route] of config.routes.entries()) {
+    places.push([['routes', index, 'timeouts'], route.timeouts as Partial<Record<string, number>>])
+    if (typeof route.upstream === 'object') {
+      const timeouts = route.upstream.timeouts as Partial<Record<string, number>>
+      places.push([['routes', index, 'upstream', 'timeouts'], timeouts])
+    }
+  }
+  for (const [path, timeouts] of places) {
+    for (const [name, seconds] of Object.entries(timeouts)) {
+      if (seconds !== undefined && seconds <= 0) report([...path, name], 'must be longer than 0')
+    }
   }
 }
 
@@ -100,8 +111,9 @@ function checkTarget(
         [...at, 'upstream'],
         `names no upstream: ${known.length === 0 ? 'none is defined' : `there are ${known.join(', ')}`}`,
       )
-    } else if (!URL.canParse(upstream) || new URL(upstream).search !== '' || new URL(upstream).hash !== '') {
-      report([...at, 'upstream'], 'is no service URL: write http://host:port')
+    } else {
+      const issue = serviceUrl.safeParse(upstream).error?.issues[0]
+      if (issue !== undefined) report([...at, 'upstream'], issue.message)
     }
   }
   if (typeof upstream === 'object') checkCa(upstream.ca, [...at, 'upstream'], report)
@@ -121,9 +133,10 @@ function checkRewrite(
   if (route.stripPrefix === true && !wild) report([...at, 'stripPrefix'], 'needs a path that ends in /*')
   if (
     typeof route.stripPrefix === 'string' &&
-    !`${route.path}/`.startsWith(`${route.stripPrefix.replace(/\/$/, '')}/`)
+    (route.stripPrefix.includes('*') ||
+      !`${route.path}/`.startsWith(`${route.stripPrefix.replace(/\/$/, '')}/`))
   ) {
-    report([...at, 'stripPrefix'], 'is no prefix of the path')
+    report([...at, 'stripPrefix'], 'is no prefix of the path, cut between two segments and without the *')
   }
   if (route.rewrite === undefined) return
   const names = new Set(segments.flatMap(segment => (segment.kind === 'parameter' ? [segment.name] : [])))
@@ -167,6 +180,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'x-user-email',
   'x-request-id',
   'x-real-ip',
+  'via',
 ])
 
 function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
@@ -180,20 +194,29 @@ function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Rep
   }
 }
 
-/** Two routes that fit the same requests: the second one would never be chosen. */
+/** Routes whose every request fits one listed before: they would never be chosen. */
 function checkDuplicates(routes: readonly RouteConfig[], report: Report): void {
-  const seen = new Map<string, number>()
+  const taken = new Map<string, Map<string, number>>()
   for (const [index, route] of routes.entries()) {
     const shape = route.path.replace(/\{[^}]*\}/g, '{}').replace(/(.)\/$/, '$1')
     const conditions = Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value])
-    for (const method of route.methods ?? ['any method']) {
-      const key = JSON.stringify([route.host?.toLowerCase(), shape, method, conditions.sort()])
-      const first = seen.get(key)
-      if (first !== undefined && first !== index) {
-        report(['routes', index], `fits the same requests as routes[${first}] (${method} ${route.path})`)
-        break
-      }
-      seen.set(key, index)
+    const key = JSON.stringify([route.host?.toLowerCase(), shape, conditions.sort()])
+    const byMethod = taken.get(key) ?? new Map<string, number>()
+    taken.set(key, byMethod)
+    const methods = methodsOf(route)
+    if (methods.every(method => byMethod.has(method))) {
+      const first = byMethod.get(methods[0]!)
+      report(
+        ['routes', index],
+        `fits the same requests as routes[${first}] (${route.path}) and is never chosen`,
+      )
     }
+    for (const method of methods) if (!byMethod.has(method)) byMethod.set(method, index)
   }
+}
+
+/** GET answers HEAD as well. */
+function methodsOf(route: RouteConfig): readonly string[] {
+  const methods: readonly string[] = route.methods ?? METHODS
+  return methods.includes('GET') ? [...new Set<string>([...methods, 'HEAD'])] : methods
 }

@@ -108,11 +108,20 @@ export const OTHER_SETTINGS: Readonly<Record<string, string>> = {
 const MISSPELLED = 'GATEWAY_HTTP_CLIENT_MAX_KEEPALIAS_CONNECTIONS'
 const RIGHTLY_SPELLED = 'GATEWAY_HTTP_CLIENT_MAX_KEEPALIVE_CONNECTIONS'
 
+export interface AllowedOrigins {
+  /** GATEWAY_CORS_ORIGINS is set: its list stands in place of the default one. */
+  readonly listed: boolean
+  readonly origins: readonly { origin: string; name: string }[]
+  readonly patterns: readonly string[]
+}
+
 export interface EnvironmentOptions {
   /** The part of a config that the environment says, unparsed. */
   readonly options: Record<string, unknown>
   /** Config path (dotted) → variable it came from. */
   readonly origins: ReadonlyMap<string, string>
+  /** Origins to allow beside those of the file. */
+  readonly allowedOrigins: AllowedOrigins
   /** Variables that look like misspelled ones. */
   readonly suspicious: readonly { name: string; meant: string }[]
 }
@@ -137,11 +146,11 @@ export function readEnvironment(environment: Environment): EnvironmentOptions {
   }
   const timeout = values.get('GATEWAY_HTTP_CLIENT_TIMEOUT')
   if (timeout) put(['client', 'timeouts', 'idle'], timeout, 'GATEWAY_HTTP_CLIENT_TIMEOUT')
-  readOrigins(values, put)
-  return { options, origins, suspicious: findSuspicious(values) }
+  return { options, origins, allowedOrigins: readOrigins(values), suspicious: findSuspicious(values) }
 }
 
-function byUpperName(environment: Environment): Map<string, string> {
+/** The same variables under their names in capitals. */
+export function byUpperName(environment: Environment): Map<string, string> {
   const values = new Map<string, string>()
   for (const [name, value] of Object.entries(environment)) {
     const upper = name.toUpperCase()
@@ -151,32 +160,24 @@ function byUpperName(environment: Environment): Map<string, string> {
   return values
 }
 
-function readOrigins(
-  values: ReadonlyMap<string, string>,
-  put: (path: Path, value: unknown, name: string) => void,
-): void {
-  const listed = values.get('GATEWAY_CORS_ORIGINS')
-  const entries = listed ? list(listed) : ['http://localhost:3000']
-  const origins = entries.filter(entry => !entry.includes('*') || entry === '*')
-  const patterns = entries.filter(entry => entry.includes('*') && entry !== '*')
-  const sources = origins.map(() => 'GATEWAY_CORS_ORIGINS')
-  const add = (origin: string | undefined, name: string): void => {
-    if (!origin) return
-    origins.push(origin)
-    sources.push(name)
-  }
-  add(values.get('VERCEL_FRONTEND_URL'), 'VERCEL_FRONTEND_URL')
+/** Origins of the environment, each with its variable. */
+function readOrigins(values: ReadonlyMap<string, string>): AllowedOrigins {
+  const listed = list(values.get('GATEWAY_CORS_ORIGINS') ?? '')
+  const isPattern = (entry: string): boolean => entry.includes('*') && entry !== '*'
+  const origins = listed
+    .filter(entry => !isPattern(entry))
+    .map(origin => ({ origin, name: 'GATEWAY_CORS_ORIGINS' }))
+  const vercel = values.get('VERCEL_FRONTEND_URL')
+  if (vercel) origins.push({ origin: vercel, name: 'VERCEL_FRONTEND_URL' })
   const ngrok = values.get('NGROK_URL')
-  add(ngrok, 'NGROK_URL')
-  if (ngrok?.startsWith('https://')) add(`http://${ngrok.slice(8)}`, 'NGROK_URL')
-  else if (ngrok?.startsWith('http://')) add(`https://${ngrok.slice(7)}`, 'NGROK_URL')
-  if (!listed && sources.length === 0 && origins.length === 1) return
-  put(['cors', 'origins'], origins, 'GATEWAY_CORS_ORIGINS')
-  for (const [index, name] of sources.entries()) {
-    const at = origins.length - sources.length + index
-    put(['cors', 'origins', String(at)], origins[at], name)
-  }
-  if (patterns.length > 0) put(['cors', 'originPatterns'], patterns, 'GATEWAY_CORS_ORIGINS')
+  if (ngrok) origins.push(...bothSchemes(ngrok).map(origin => ({ origin, name: 'NGROK_URL' })))
+  return { listed: listed.length > 0, origins, patterns: listed.filter(isPattern) }
+}
+
+/** A tunnel answers under http and https alike. */
+function bothSchemes(url: string): string[] {
+  if (url.startsWith('https://')) return [url, `http://${url.slice(8)}`]
+  return url.startsWith('http://') ? [url, `https://${url.slice(7)}`] : [url]
 }
 
 function place(target: Record<string, unknown>, path: Path, value: unknown): void {

@@ -6,7 +6,7 @@ import { registerHooks } from 'node:module'
 import { extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Environment } from './env.ts'
-import type { Problem } from './problem.ts'
+import { dotted, type Problem } from './problem.ts'
 
 const NAMES = ['ts', 'mts', 'js', 'mjs', 'yaml', 'yml', 'json'].map(
   extension => `gateway.config.${extension}`,
@@ -65,9 +65,16 @@ async function readYaml(path: string): Promise<ConfigFile | Problem> {
       message: firstLine(error.message).replace(/ at line \d+.*$/, ''),
     }
   }
+  let value: unknown
+  try {
+    value = document.toJS({ maxAliasCount: 100 }) ?? {}
+  } catch {
+    // The parser's own words would repeat what may be a secret
+    return { place: path, message: 'has an alias (*name) without its anchor, or too many of them' }
+  }
   return {
     path,
-    value: document.toJS({ maxAliasCount: 100 }) ?? {},
+    value,
     position(steps) {
       for (let length = steps.length; length >= 0; length--) {
         const node = document.getIn(steps.slice(0, length), true) as
@@ -107,36 +114,44 @@ async function importModule(path: string): Promise<ConfigFile | Problem> {
   return { path, value: module.default, position: () => null }
 }
 
+const MAX_DEPTH = 32
+
 /** Replaces `${NAME}` and `${NAME:-default}` in every string; `$$` stands for one `$`. */
 export function fillVariables(
   value: unknown,
   environment: Environment,
   problems: Problem[],
-  path = '',
+  path: readonly PropertyKey[] = [],
 ): unknown {
+  const report = (message: string, at = path): void =>
+    void problems.push({ place: dotted(at) || 'config', message })
   if (typeof value === 'string') {
     return value.replace(
       /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g,
       (text, name?: string, fallback?: string) => {
         if (text === '$$' || name === undefined) return '$'
-        const filled = environment[name] || fallback
-        if (filled === undefined)
-          problems.push({ place: path, message: `\${${name}} is not set in the environment` })
+        const filled = (Object.hasOwn(environment, name) && environment[name]) || fallback
+        if (filled === undefined) report(`\${${name}} is not set in the environment`)
         return filled ?? ''
       },
     )
   }
-  if (Array.isArray(value)) {
-    return value.map((item, index) => fillVariables(item, environment, problems, `${path}[${index}]`))
+  const isPlain =
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  if (!Array.isArray(value) && !isPlain) return value
+  if (path.length > MAX_DEPTH) {
+    report('is nested too deep, or refers to itself', path.slice(0, 2))
+    return null
   }
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
-    return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      fillVariables(item, environment, problems, path === '' ? key : `${path}.${key}`),
-    ]),
-  )
+  if (Array.isArray(value)) {
+    return value.map((item, index) => fillVariables(item, environment, problems, [...path, index]))
+  }
+  const filled: [string, unknown][] = []
+  for (const [key, item] of Object.entries(value as object)) {
+    if (key === '__proto__') report('is not a known key', [...path, key])
+    else filled.push([key, fillVariables(item, environment, problems, [...path, key])])
+  }
+  return Object.fromEntries(filled)
 }
 
 function firstLine(text: string): string {

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { parseEnv } from 'node:util'
 import { checkConfig } from './check.ts'
 import { defaultRoutes } from './default-routes.ts'
-import { type Environment, readEnvironment } from './env.ts'
+import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
 import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
 import { describeIssues, dotted, type Problem, type SchemaProblem } from './problem.ts'
 import { type GatewayConfig, type GatewayOptions, gatewaySchema } from './schema.ts'
@@ -61,7 +61,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   const merged = { ...written }
   const origins = new Map(fromEnvironment.origins)
   if (written.routes === undefined) {
-    const services = defaultRoutes(environment)
+    const services = defaultRoutes(Object.fromEntries(byUpperName(environment)))
     merged.routes = services.options.routes
     merged.upstreams = {
       ...services.options.upstreams,
@@ -70,6 +70,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
     for (const [place, name] of services.origins) origins.set(place, name)
   }
   mergeEnvironment(merged, fromEnvironment.options)
+  mergeOrigins(merged, fromEnvironment.allowedOrigins, origins)
 
   const { config, found } = parse(merged)
   for (const problem of found.map(problem => locate(problem, origins, file))) {
@@ -87,7 +88,7 @@ function parse(options: Record<string, unknown>): {
 } {
   const parsed = gatewaySchema.safeParse(options)
   if (parsed.success) return { config: parsed.data, found: checkConfig(parsed.data) }
-  const found = describeIssues(parsed.error.issues, keysAt)
+  const found = describeIssues(parsed.error.issues, { keysAt, isPresent: path => isPresent(options, path) })
   const sound = gatewaySchema.safeParse(
     withoutParts(
       options,
@@ -97,17 +98,25 @@ function parse(options: Record<string, unknown>): {
   return { config: null, found: sound.success ? [...found, ...checkConfig(sound.data)] : found }
 }
 
-/** A copy without the values at some paths; a list or table of which one entry is faulty goes as a whole. */
+/** Stands in for a faulty entry of a list or table, so that the others keep their places and are checked. */
+const SOUND_ENTRIES: Readonly<Record<string, (place: string) => unknown>> = {
+  routes: place => ({ path: `/placeholder-${place}`, auth: 'none', respond: {} }),
+  upstreams: () => ({ url: 'http://placeholder.invalid' }),
+}
+
+/** A copy with the faulty parts taken out, or replaced by sound ones where that would move others. */
 function withoutParts(
   options: Record<string, unknown>,
   paths: readonly (readonly PropertyKey[])[],
 ): Record<string, unknown> {
   const copy = { ...options }
   for (const path of paths) {
-    const listed = path.findIndex(
-      (step, index) => typeof step === 'number' || path[index - 1] === 'upstreams',
-    )
-    removeAt(copy, (listed === -1 ? path : path.slice(0, listed)).map(String))
+    const [table, place] = path.map(String)
+    const entries = copy[table!]
+    const sound = SOUND_ENTRIES[table!]
+    if (place === undefined || sound === undefined) removeAt(copy, path.map(String))
+    else if (Array.isArray(entries)) copy[table!] = entries.with(Number(place), sound(place))
+    else if (isObject(entries)) copy[table!] = { ...entries, [place]: sound(place) }
   }
   return copy
 }
@@ -133,20 +142,41 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The environment wins over the file, since it is nearer to the machine; origins of both are allowed. */
+/** The environment wins over the file, since it is nearer to the machine. */
 function mergeEnvironment(target: Record<string, unknown>, source: Record<string, unknown>): void {
   for (const [key, value] of Object.entries(source)) {
-    if (key === '__proto__') continue
     const present = target[key]
     if (isObject(value) && (isObject(present) || present === undefined)) {
       const copy = { ...(present as Record<string, unknown> | undefined) }
       mergeEnvironment(copy, value)
       target[key] = copy
-    } else if (Array.isArray(value) && Array.isArray(present)) {
-      target[key] = [...present, ...value]
-    } else if (!(isObject(value) && present === false)) {
-      target[key] = value
-    }
+    } else target[key] = value
+  }
+}
+
+/** What a page under development is served from; allowed while nothing else is said. */
+const DEFAULT_ORIGIN = 'http://localhost:3000'
+
+/** Origins of file and environment are allowed together; `cors: false` in the file stays the last word. */
+function mergeOrigins(
+  target: Record<string, unknown>,
+  allowed: AllowedOrigins,
+  places: Map<string, string>,
+): void {
+  const written = target.cors ?? (allowed.listed ? {} : { origins: [DEFAULT_ORIGIN] })
+  if (!isObject(written)) return
+  const origins = written.origins ?? []
+  const patterns = written.originPatterns ?? []
+  if (!Array.isArray(origins) || !Array.isArray(patterns)) return
+  for (const [index, { name }] of allowed.origins.entries())
+    places.set(`cors.origins.${origins.length + index}`, name)
+  for (const index of allowed.patterns.keys()) {
+    places.set(`cors.originPatterns.${patterns.length + index}`, 'GATEWAY_CORS_ORIGINS')
+  }
+  target.cors = {
+    ...written,
+    origins: [...origins, ...allowed.origins.map(({ origin }) => origin)],
+    originPatterns: [...patterns, ...allowed.patterns],
   }
 }
 
@@ -165,6 +195,15 @@ function locate(
     place: at === null ? `${file.path}: ${name}` : `${file.path}:${at.line}:${at.column}: ${name}`,
     message,
   }
+}
+
+function isPresent(options: unknown, path: readonly PropertyKey[]): boolean {
+  let value = options
+  for (const step of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return false
+    value = (value as Record<PropertyKey, unknown>)[step]
+  }
+  return value !== undefined
 }
 
 /** The keys that the schema knows at a path, to help with misspelled ones. */

@@ -21,24 +21,25 @@ export interface SchemaProblem {
   readonly message: string
 }
 
-/** Schema issues in words. `keysAt` names the keys that are known at a path, for the misspelled. */
-export function describeIssues(
-  issues: readonly z.core.$ZodIssue[],
-  keysAt: (path: readonly PropertyKey[]) => readonly string[],
-): SchemaProblem[] {
-  return issues.flatMap(issue => describe(issue, keysAt, []))
+/** What was parsed, for those who describe what is wrong with it. */
+export interface Parsed {
+  /** The keys that are known at a path, for the misspelled. */
+  keysAt(path: readonly PropertyKey[]): readonly string[]
+  /** Whether anything was written at a path. */
+  isPresent(path: readonly PropertyKey[]): boolean
 }
 
-function describe(
-  issue: z.core.$ZodIssue,
-  keysAt: (path: readonly PropertyKey[]) => readonly string[],
-  prefix: readonly PropertyKey[],
-): SchemaProblem[] {
+/** Schema issues in words. */
+export function describeIssues(issues: readonly z.core.$ZodIssue[], parsed: Parsed): SchemaProblem[] {
+  return issues.flatMap(issue => describe(issue, parsed, []))
+}
+
+function describe(issue: z.core.$ZodIssue, parsed: Parsed, prefix: readonly PropertyKey[]): SchemaProblem[] {
   const path = [...prefix, ...issue.path]
   switch (issue.code) {
     case 'unrecognized_keys':
       return issue.keys.map(key => {
-        const meant = nearest(key, keysAt(path))
+        const meant = nearest(key, parsed.keysAt(path))
         return {
           path: [...path, key],
           message: `is not a known key${meant === null ? '' : `: did you mean ${meant}?`}`,
@@ -49,7 +50,7 @@ function describe(
       const inner = issue.errors.find(errors =>
         errors.some(error => error.path.length > 0 || !isTypeFault(error)),
       )
-      if (inner !== undefined) return inner.flatMap(error => describe(error, keysAt, path))
+      if (inner !== undefined) return inner.flatMap(error => describe(error, parsed, path))
       return [{ path, message: `must be ${alternatives(issue.errors.flat()).join(' or ')}` }]
     }
     case 'invalid_type':
@@ -70,12 +71,7 @@ function describe(
       return [{ path, message: `must be at most ${issue.maximum}${unit(issue.origin)}` }]
     case 'invalid_format':
       return [
-        {
-          path,
-          message: issue.message.startsWith('Invalid')
-            ? `must begin with ${issue.pattern ?? issue.format}`
-            : issue.message,
-        },
+        { path, message: 'prefix' in issue ? `must begin with ${String(issue.prefix)}` : issue.message },
       ]
     case 'invalid_key':
       return issue.issues.map(inner => ({ path, message: inner.message }))

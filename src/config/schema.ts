@@ -176,7 +176,7 @@ export const gatewaySchema = z.strictObject({
   admin: admin.prefault({}),
   log: log.prefault({}),
   identity: identity.prefault({}),
-  cors: z.union([z.literal(false), cors]).prefault({ origins: ['http://localhost:3000'] }),
+  cors: z.union([z.literal(false), cors]).prefault({}),
   client: client.prefault({}),
   bodyLimit: size.optional(),
   upstreams: z.record(z.string().min(1), upstream).default({}),

@@ -64,7 +64,7 @@ export const network = z
 export const origin = z.string().transform((value, context) => {
   const parsed = URL.canParse(value) ? new URL(value) : null
   const isOrigin =
-    parsed !== null && /^https?:$/.test(parsed.protocol) && /^https?:\/\/[^/?#@]+\/?$/i.test(value)
+    parsed !== null && /^https?:$/.test(parsed.protocol) && /^https?:\/\/[^/?#@\\]+\/?$/i.test(value)
   if (isOrigin && !value.includes('*')) return parsed.origin
   context.addIssue({
     code: 'custom',

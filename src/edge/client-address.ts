@@ -29,7 +29,7 @@ export function plainAddress(address: string | undefined): string {
 const HOST = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/
 
 export function isHost(value: string): boolean {
-  return value.length <= 260 && HOST.test(value)
+  return value.length <= 260 && HOST.test(value) && Number(/:(\d+)$/.exec(value)?.[1] ?? 0) <= 65_535
 }
 
 /** What an untrusted peer is told of: itself, and nothing that it said. */

@@ -20,7 +20,7 @@ export function readBearer(authorization: string | undefined): Bearer {
   const space = authorization.indexOf(' ')
   const scheme = space === -1 ? authorization : authorization.slice(0, space)
   if (scheme.length !== 6 || scheme.toLowerCase() !== 'bearer' || space === -1) return NONE
-  const token = authorization.slice(space + 1).trim()
+  const token = authorization.slice(space + 1).replace(/^ +| +$/g, '')
   if (token === '') return NONE
   if (token.startsWith('sb_')) return OPAQUE_KEY
   return TOKEN.test(token) ? { kind: 'token', token } : MALFORMED

@@ -8,16 +8,18 @@
 
 const NEEDS_A_LOOK = /[%\\;]|\/\/|\/\./
 
-/** Encoded `/`, `\`, NUL and other controls; a second layer of encoding around `.`, `/`, `\`. */
-const ENCODED_TRICK = /%(?:2f|5c|[01][0-9a-f]|7f|25(?:2e|2f|5c))/i
+/** Encoded `/`, `\`, NUL and other controls: what decoding would turn into another path. */
+const ENCODED_SYNTAX = /%(?:2f|5c|[01][0-9a-f]|7f)/i
+/** What a second decoding would turn into another path. */
+const TWICE_ENCODED_SYNTAX = /%(?:2e|2f|5c|[01][0-9a-f]|7f)/i
 
 /** @returns the decoded path, or null when the raw one is ambiguous or no path at all */
 export function decodePath(raw: string): string | null {
   if (raw.charCodeAt(0) !== 0x2f || raw.includes('#')) return null
   if (!NEEDS_A_LOOK.test(raw)) return raw
-  if (raw.includes('\\') || raw.includes('//') || ENCODED_TRICK.test(raw)) return null
+  if (raw.includes('\\') || raw.includes('//') || ENCODED_SYNTAX.test(raw)) return null
   const decoded = percentDecoded(raw)
-  if (decoded === null || hasDotSegment(decoded)) return null
+  if (decoded === null || TWICE_ENCODED_SYNTAX.test(decoded) || hasDotSegment(decoded)) return null
   return decoded
 }
 

@@ -4,12 +4,24 @@ import { MalformedResponse } from './malformed.ts'
 
 const CR = 13
 const LF = 10
+const TAB = 9
+const SPACE = 32
+const SEMICOLON = 59
 /** 13 hex digits stay below 2^53. */
 const MAX_SIZE_DIGITS = 13
 const MAX_EXTENSION_BYTES = 4096
 const MAX_TRAILER_BYTES = 16_384
 
-type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-cr' | 'data-lf' | 'trailers' | 'done'
+type State =
+  | 'size'
+  | 'size-end'
+  | 'extension'
+  | 'size-lf'
+  | 'data'
+  | 'data-cr'
+  | 'data-lf'
+  | 'trailers'
+  | 'done'
 
 /** Hex digit → value, -1 for anything else. */
 const HEX = new Int8Array(256).fill(-1)
@@ -52,6 +64,7 @@ export class ChunkedDecoder {
     while (at < bytes.length && this.#state !== 'done') {
       switch (this.#state) {
         case 'size':
+        case 'size-end':
         case 'extension':
         case 'size-lf':
           this.#sizeByte(bytes[at++]!)
@@ -100,14 +113,16 @@ export class ChunkedDecoder {
       return
     }
     const digit = HEX[byte]!
-    if (digit >= 0) {
+    if (digit >= 0 && this.#state === 'size') {
       if (++this.#digits > MAX_SIZE_DIGITS) throw new MalformedResponse('chunk size too large')
       this.#remaining = this.#remaining * 16 + digit
       return
     }
-    // RFC 9112 §7.1.1: an extension begins with ';' (optional white space before it is tolerated on reading)
-    if (this.#digits > 0 && (byte === 0x3b || byte === 0x20 || byte === 0x09)) {
-      this.#state = 'extension'
+    // RFC 9112 §7.1.1: an extension begins with ';', and white space before it is to be put up with.
+    if (this.#digits > 0 && (byte === SEMICOLON || byte === SPACE || byte === TAB)) {
+      if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
+        throw new MalformedResponse('chunk extension too long')
+      this.#state = byte === SEMICOLON ? 'extension' : 'size-end'
       return
     }
     throw new MalformedResponse('invalid chunk size')

@@ -31,12 +31,14 @@ export interface RequestHead {
   readonly expectContinue: boolean
 }
 
-/** What must never stand in a request target: controls, white space, anything beyond ASCII. */
-const UNSAFE_TARGET = /[^\x21-\x7e]/
+/** What must never stand in a request line or a Host: controls, white space, anything beyond ASCII. */
+const UNSAFE = /[^\x21-\x7e]/
 
 /** @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's */
 export function encodeRequestHead(head: RequestHead): string {
-  if (UNSAFE_TARGET.test(head.target)) throw new TypeError('request target is not safe to send')
+  if (UNSAFE.test(head.target) || UNSAFE.test(head.authority) || !isToken(head.method)) {
+    throw new TypeError('request line is not safe to send')
+  }
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n`
   const { lines, names } = head.headers
   for (let i = 0; i < names.length; i++) {

@@ -29,6 +29,7 @@ export interface ResponseListener {
   onEnd(trailers: FieldLines): void
 }
 
+/** Status line and fields, without the empty line that ends them. */
 export const MAX_HEAD_BYTES = 65_536
 const MAX_FIELDS = 512
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
@@ -89,7 +90,7 @@ export class ResponseParser {
         }
         case 'chunked':
           at = this.#chunked.decode(bytes, at, data => this.#listener.onData(data))
-          if (this.#chunked.done) this.#finish(at, bytes.length, parseFields(this.#chunked.trailer))
+          if (this.#chunked.done) this.#finish(at, bytes.length, parseTrailer(this.#chunked.trailer))
           break
         case 'until-close':
           this.#listener.onData(at === 0 ? bytes : bytes.subarray(at))
@@ -130,7 +131,8 @@ export class ResponseParser {
       start = 0
     }
     const end = source.indexOf(END_OF_HEAD, start)
-    if (end === -1 ? source.length - start > MAX_HEAD_BYTES : end - start > MAX_HEAD_BYTES) {
+    // Up to three bytes of the end may be here already
+    if ((end === -1 ? source.length - 3 : end) - start > MAX_HEAD_BYTES) {
       throw new MalformedResponse('header block too large')
     }
     if (end === -1) {
@@ -187,6 +189,11 @@ function statusOf(line: string): number {
     (line.charCodeAt(9) - 48) * 100 + (line.charCodeAt(10) - 48) * 10 + (line.charCodeAt(11) - 48)
   if (!(status >= 100 && status <= 599) || !/^\d{3}(?: |$)/.test(line.slice(9, 13))) return -1
   return status
+}
+
+function parseTrailer(text: string): FieldLines {
+  if (CONTROL.test(text)) throw new MalformedResponse('control character in the trailer section')
+  return parseFields(text)
 }
 
 function parseFields(text: string): FieldLines {
