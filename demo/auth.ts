@@ -2,15 +2,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errors } from 'jose'
 import { accounts, demoPassword, userOf } from './accounts.ts'
 import { AuthError, sendAuthError } from './auth-error.ts'
-import { createIssuer, tokenLifetime } from './issuer.ts'
+import { createIssuer, type Issuer, tokenLifetime } from './issuer.ts'
 import { readJson, sendJson, splitTarget } from './json.ts'
 import { type RunningService, type ServiceOptions, startService } from './service.ts'
 import { type Session, Sessions } from './sessions.ts'
 
 type Endpoint = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => unknown
 
+export interface AuthService extends RunningService {
+  /** What signs its tokens. */
+  issuer: Issuer
+}
+
 /** An auth service with the paths, tokens and errors of Supabase Auth, for the accounts of the demo. */
-export async function startAuth(options: ServiceOptions = {}): Promise<RunningService> {
+export async function startAuth(options: ServiceOptions = {}): Promise<AuthService> {
   const sessions = new Sessions()
   const issuer = await createIssuer(() => service.url)
 
@@ -29,7 +34,7 @@ export async function startAuth(options: ServiceOptions = {}): Promise<RunningSe
   }
 
   const service = await startService('auth', handle, options)
-  return service
+  return { ...service, issuer }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { path, query } = splitTarget(request)

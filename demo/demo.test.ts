@@ -1,24 +1,19 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { after, before, describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { commandBelow, needsCurl, paste, startDemo, untilReady } from './demo-process.ts'
 
-const program = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-const skip =
-  process.env.CI !== 'true' && spawnSync('curl', ['--version']).error !== undefined
-    ? 'curl is not there: apt-get install curl'
-    : false
+const skip = await needsCurl()
 
 describe('npm run demo', { timeout: 60_000 }, () => {
   let demo: ChildProcess
   let screen = ''
   before(async () => {
-    demo = startDemo('0')
-    screen = await untilPrinted(demo, 'Ctrl-C ends all of it.')
+    demo = startDemo(0)
+    screen = await untilReady(demo)
   })
   after(() => demo.kill('SIGKILL'))
 
@@ -41,29 +36,29 @@ describe('npm run demo', { timeout: 60_000 }, () => {
   })
 
   it('prints a line for each company that streams its answer', { skip }, async () => {
-    const acme = await paste('acme asks')
+    const acme = await pasted('acme asks')
     assert.match(acme, /^event: token\ndata: \{"text":"You "\}/)
     assert.match(acme, /event: done\ndata: \{"company_id":"acme","tokens":\d+\}\n\n$/)
-    assert.match(await paste('globex asks'), /event: done\ndata: \{"company_id":"globex",/)
+    assert.match(await pasted('globex asks'), /event: done\ndata: \{"company_id":"globex",/)
   })
 
   it('prints an upload that is measured and hashed', { skip }, async () => {
-    const answer = JSON.parse(await paste('acme uploads'))
+    const answer = JSON.parse(await pasted('acme uploads'))
     assert.equal(answer.size, 20_000_000)
     assert.match(answer.sha256, /^[0-9a-f]{64}$/)
     assert.equal(answer.company_id, 'acme')
   })
 
   it('prints what is refused: no token, and no company', { skip }, async () => {
-    assert.match(await paste('no token'), /^HTTP\/1\.1 401 .*"detail":"Not authenticated"/s)
+    assert.match(await pasted('no token'), /^HTTP\/1\.1 401 .*"detail":"Not authenticated"/s)
     assert.match(
-      await paste('without a company'),
+      await pasted('without a company'),
       /^HTTP\/1\.1 403 .*"detail":"User authenticated, but company/s,
     )
   })
 
   it('prints how to sign in', { skip }, async () => {
-    assert.equal(typeof JSON.parse(await paste('a fresh token')).access_token, 'string')
+    assert.equal(typeof JSON.parse(await pasted('a fresh token')).access_token, 'string')
   })
 
   it('names the documentation that the gateway serves', async () => {
@@ -77,7 +72,7 @@ describe('npm run demo', { timeout: 60_000 }, () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo
-    const second = startDemo(String(port))
+    const second = startDemo(port)
     const [said, [code]] = await Promise.all([text(second.stderr!), once(second, 'close')])
     other.close()
     assert.equal(code, 1)
@@ -86,9 +81,9 @@ describe('npm run demo', { timeout: 60_000 }, () => {
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     it(`ends all of it on ${signal}, whatever still runs, and twice is as good as once`, async () => {
-      const ending = startDemo('0')
+      const ending = startDemo(0)
       try {
-        screen = await untilPrinted(ending, 'Ctrl-C ends all of it.')
+        screen = await untilReady(ending)
         const [, token] = /'Authorization: Bearer ([^']+)'/.exec(screen) ?? []
         const answer = await fetch(`${places().get('gateway')}/api/v1/query/ask?q=Still+there`, {
           headers: { Authorization: `Bearer ${token}` },
@@ -113,38 +108,7 @@ describe('npm run demo', { timeout: 60_000 }, () => {
     )
   }
 
-  /** Runs the command below the comment with these words, exactly as it is printed. */
-  async function paste(words: string): Promise<string> {
-    const lines = screen.split('\n')
-    const at = lines.findIndex(line => line.startsWith('# ') && line.includes(words))
-    assert.notEqual(at, -1, `nothing is printed about "${words}"`)
-    const { stdout } = await promisify(execFile)('sh', ['-c', lines[at + 1] ?? ''], { timeout: 20_000 })
-    return stdout
+  function pasted(words: string): Promise<string> {
+    return paste(commandBelow(screen, words))
   }
 })
-
-function startDemo(port: string): ChildProcess {
-  return spawn(process.execPath, [program, 'demo'], {
-    env: { PATH: process.env.PATH, PORT: port },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    // A demo that does not end by itself fails its test instead of outliving it.
-    timeout: 40_000,
-    killSignal: 'SIGKILL',
-  })
-}
-
-async function untilPrinted(child: ChildProcess, last: string): Promise<string> {
-  let printed = ''
-  let complaints = ''
-  child.stderr!.setEncoding('utf8').on('data', piece => {
-    complaints += piece
-  })
-  for await (const piece of child.stdout!.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
-    printed += piece
-    if (printed.includes(last)) {
-      child.stdout!.resume()
-      return printed
-    }
-  }
-  throw new Error(`the demo ended early: ${complaints}`)
-}

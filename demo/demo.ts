@@ -1,8 +1,12 @@
 import { styleText } from 'node:util'
+import { defaultRoutes } from '../src/config/default-routes.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { startGateway } from '../src/server.ts'
 import { demoPassword } from './accounts.ts'
 import { startAuth } from './auth.ts'
+import { errorRoutes } from './error-routes.ts'
+import { errorsText } from './errors.ts'
+import { faultyTokens } from './faulty-tokens.ts'
 import { startIngest } from './ingest.ts'
 import { startQuery } from './query.ts'
 import { tourText } from './tour.ts'
@@ -24,22 +28,25 @@ export async function runDemo(): Promise<number> {
     const auth = await startAuth()
     running.push(auth)
 
+    const env = {
+      PORT: port,
+      GATEWAY_HOST: '127.0.0.1',
+      GATEWAY_ADMIN_PORT: 'off',
+      GATEWAY_LOG_LEVEL: 'WARNING',
+      GATEWAY_DRAIN_TIMEOUT: '1',
+      GATEWAY_INGEST_SERVICE_URL: ingest.url,
+      GATEWAY_QUERY_SERVICE_URL: query.url,
+      GATEWAY_AUTH_SERVICE_URL: auth.url,
+      GATEWAY_JWKS_URL: `${auth.url}/.well-known/jwks.json`,
+      GATEWAY_JWT_ISSUER: auth.url,
+    }
+    const services = defaultRoutes(env).options
+    // Asked for once the gateway listens: until then nobody knows its port.
+    const errors = async () => errorsText(gateway.url, await faultyTokens(auth.issuer))
     const { config, problems } = await loadConfig({
-      env: {
-        PORT: port,
-        GATEWAY_HOST: '127.0.0.1',
-        GATEWAY_ADMIN_PORT: 'off',
-        GATEWAY_LOG_LEVEL: 'WARNING',
-        GATEWAY_DRAIN_TIMEOUT: '1',
-        GATEWAY_INGEST_SERVICE_URL: ingest.url,
-        GATEWAY_QUERY_SERVICE_URL: query.url,
-        GATEWAY_AUTH_SERVICE_URL: auth.url,
-        GATEWAY_JWKS_URL: `${auth.url}/.well-known/jwks.json`,
-        GATEWAY_JWT_ISSUER: auth.url,
-      },
+      env,
       dotenv: false,
-      // Not the working directory: a config file there is about another gateway.
-      directory: import.meta.dirname,
+      options: { ...services, routes: [...services.routes, ...errorRoutes('query', errors)] },
     })
     if (problems.length > 0 || config === null) {
       return failed(...problems.map(({ place, message }) => `${place} ${message}`))

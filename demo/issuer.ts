@@ -8,7 +8,14 @@ export const tokenLifetime = 60 * 60
 export interface Issuer {
   /** The public keys, as served at `/.well-known/jwks.json`. */
   jwks: { keys: JWK[] }
-  issue(session: Session): Promise<{ token: string; expiresAt: number }>
+  /**
+   * `changes` stand in the place of the claims that they name, and `undefined` leaves a claim out: for tokens
+   * that show what is refused.
+   */
+  issue(
+    session: Session,
+    changes?: Readonly<Record<string, unknown>>,
+  ): Promise<{ token: string; expiresAt: number }>
   /** Throws jose's error when the token is not one of ours or no longer good. */
   verify(token: string): Promise<JWTPayload>
 }
@@ -25,11 +32,16 @@ export async function createIssuer(issuerUrl: () => string): Promise<Issuer> {
   return {
     jwks: { keys: [jwk] },
 
-    async issue(session) {
+    async issue(session, changes = {}) {
       const { account } = session
       const now = Math.floor(Date.now() / 1_000)
       const expiresAt = now + tokenLifetime
       const claims = {
+        iss: issuerUrl(),
+        sub: account.id,
+        aud: 'authenticated',
+        iat: now,
+        exp: expiresAt,
         email: account.email,
         phone: '',
         ...metadataOf(account),
@@ -38,14 +50,10 @@ export async function createIssuer(issuerUrl: () => string): Promise<Issuer> {
         amr: [{ method: 'password', timestamp: Math.floor(session.startedAt.getTime() / 1_000) }],
         session_id: session.id,
         is_anonymous: false,
+        ...changes,
       }
       const token = await new SignJWT(claims)
         .setProtectedHeader({ alg: 'ES256', kid, typ: 'JWT' })
-        .setIssuer(issuerUrl())
-        .setSubject(account.id)
-        .setAudience('authenticated')
-        .setIssuedAt(now)
-        .setExpirationTime(expiresAt)
         .sign(privateKey)
       return { token, expiresAt }
     },

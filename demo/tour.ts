@@ -1,5 +1,6 @@
 import { type InspectColor, styleText } from 'node:util'
 import { demoPassword } from './accounts.ts'
+import { errorsPath } from './error-routes.ts'
 import type { RunningService } from './service.ts'
 
 export interface Tour {
@@ -34,6 +35,7 @@ export function tourText(tour: Tour): string {
     ),
     step('no token: 401', `curl -i ${question}`),
     step('a user without a company: 403', `curl -i ${bearer(tokens.nadie)} ${question}`),
+    step('every error, one curl line each', `curl ${url}${errorsPath}`),
     step(
       'a fresh token, for these are good for an hour',
       `curl -d '{"email":"ana@acme.example","password":"${demoPassword}"}' '${url}/api/v1/auth/token?grant_type=password'`,

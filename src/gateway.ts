@@ -12,7 +12,7 @@ import { problems } from './policies/problems.ts'
 import { decodePath } from './route/path.ts'
 import { parsePattern } from './route/pattern.ts'
 import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
-import { type Routable, Router } from './route/router.ts'
+import { type Routable, Router, type RouterResult } from './route/router.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
 import { Pool } from './upstream/pool.ts'
@@ -90,6 +90,9 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     const found = isPreflight(exchange)
       ? findAnnounced(exchange)
       : router.find({ method: exchange.method, host, path, headers })
+    if (path.includes(';') && !meansTheSame(found, exchange)) {
+      return refuse('ambiguous', () => new GatewayError('ambiguous_path'), null)(exchange)
+    }
     switch (found.kind) {
       case 'matched':
         exchange.route = found.route
@@ -106,6 +109,16 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
         )(exchange)
       }
     }
+  }
+
+  /** Some servers cut path parameters (`/admin;x`) off before they route: the path without them must have the same route. */
+  function meansTheSame(
+    found: RouterResult<CompiledRoute>,
+    { method, host, path, headers }: Exchange,
+  ): boolean {
+    const other = router.find({ method, host, path: path.replace(/;[^/]*/g, ''), headers })
+    if (found.kind !== 'matched' || other.kind !== 'matched') return found.kind === other.kind
+    return found.route === other.route
   }
 
   /** A preflight asks for the route of the request it announces; to a route without CORS it is an OPTIONS like any other. */

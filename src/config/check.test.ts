@@ -116,7 +116,7 @@ describe('a route', () => {
     [
       'a URL with a query',
       { path: '/a', upstream: 'http://h?x=1' },
-      /^routes\[0\]\.upstream is no service URL/,
+      /^routes\[0\]\.upstream must not have a query/,
     ],
     ['a URL with credentials', { path: '/a', upstream: 'http://user:password@h' }, /^routes\[0\]\.upstream /],
     ['two targets', { path: '/a', respond: {} }, /^routes\[0\] has both/],

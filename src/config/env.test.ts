@@ -87,41 +87,6 @@ describe('the environment', () => {
   })
 })
 
-describe('allowed origins', () => {
-  test('come from the list, the front end and the tunnel, which has both schemes', () => {
-    assert.deepEqual(
-      optionsOf({
-        GATEWAY_CORS_ORIGINS: 'https://a.example, https://b.example',
-        VERCEL_FRONTEND_URL: 'https://c.example',
-        NGROK_URL: 'https://d.example',
-      }),
-      {
-        cors: {
-          origins: [
-            'https://a.example',
-            'https://b.example',
-            'https://c.example',
-            'https://d.example',
-            'http://d.example',
-          ],
-        },
-      },
-    )
-    assert.deepEqual(
-      optionsOf({ GATEWAY_CORS_ORIGINS: 'https://a.example', NGROK_URL: 'http://d.example' }),
-      {
-        cors: { origins: ['https://a.example', 'http://d.example', 'https://d.example'] },
-      },
-    )
-  })
-
-  test('with * in them are patterns; * alone stays among the origins, where it is refused', () => {
-    assert.deepEqual(optionsOf({ GATEWAY_CORS_ORIGINS: 'https://a-*.b.example,*' }), {
-      cors: { origins: ['*'], originPatterns: ['https://a-*.b.example'] },
-    })
-  })
-})
-
 describe('a misspelled variable', () => {
   test('is told with the one that was meant', () => {
     const { suspicious } = readEnvironment({

@@ -53,8 +53,14 @@ export async function readConfigFile(path: string): Promise<ConfigFile | Problem
   }
 }
 
+/** Loaded only for configs in YAML or JSON. It is CommonJS, which the bundle offers as its default export alone. */
+async function importYaml(): Promise<typeof import('yaml')> {
+  const module = await import('yaml')
+  return 'LineCounter' in module ? module : (module as { default: typeof import('yaml') }).default
+}
+
 async function readYaml(path: string): Promise<ConfigFile | Problem> {
-  const { LineCounter, parseDocument } = await import('yaml')
+  const { LineCounter, parseDocument } = await importYaml()
   const lines = new LineCounter()
   const document = parseDocument(await readFile(path, 'utf8'), { lineCounter: lines })
   const [error] = document.errors

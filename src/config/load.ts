@@ -185,9 +185,10 @@ function locate(
   origins: ReadonlyMap<string, string>,
   file: ConfigFile | null,
 ): Problem {
-  const plain = path.map(String).join('.')
-  const variable = origins.get(plain)
-  if (variable !== undefined) return { place: variable, message }
+  for (let length = path.length; length > 1; length--) {
+    const variable = origins.get(path.slice(0, length).map(String).join('.'))
+    if (variable !== undefined) return { place: variable, message }
+  }
   const name = dotted(path) || 'config'
   if (file === null) return { place: name, message }
   const at = file.position(path)

@@ -57,10 +57,9 @@ function describe(issue: z.core.$ZodIssue, parsed: Parsed, prefix: readonly Prop
       return [
         {
           path,
-          message:
-            issue.input === undefined
-              ? `is missing: must be ${a(issue.expected)}`
-              : `must be ${a(issue.expected)}`,
+          message: !parsed.isPresent(path)
+            ? `is missing: must be ${a(issue.expected)}`
+            : `must be ${a(issue.expected)}`,
         },
       ]
     case 'invalid_value':

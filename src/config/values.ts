@@ -75,6 +75,8 @@ export const origin = z.string().transform((value, context) => {
   return z.NEVER
 })
 
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443' }
+
 /**
  * An origin with `*` in its host, each standing for one or more letters, digits or hyphens within one label:
  * `https://nyro-*-team.vercel.app`. The last two labels must be literal, so that no foreign domain fits.
@@ -85,7 +87,10 @@ export const originPattern = z.string().transform((value, context) => {
   const fixed = labels.slice(-2)
   if (match !== null && labels.length >= 3 && fixed.every(label => /^[a-z0-9-]+$/.test(label))) {
     const body = labels.map(label => label.replaceAll('*', '[a-z0-9-]+')).join('\\.')
-    return { text: value, matches: new RegExp(`^${match[1]!.toLowerCase()}://${body}${match[3] ?? ''}$`) }
+    const scheme = match[1]!.toLowerCase()
+    // Browsers leave out the port that a scheme implies
+    const port = match[3] === DEFAULT_PORTS[scheme] ? '' : (match[3] ?? '')
+    return { text: value, matches: new RegExp(`^${scheme}://${body}${port}$`) }
   }
   context.addIssue({
     code: 'custom',

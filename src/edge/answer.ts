@@ -136,6 +136,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const unread = !this.#request.complete && this.exchange.body !== null
     if (this.#mustClose || this.#context.draining() || (unread && !this.#drainable())) {
       this.#mustClose = true
+      this.#context.connection.closing = true
       headers.push('Connection', 'close')
     }
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
@@ -155,6 +156,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     else if (body !== null && this.exchange.method !== 'HEAD') {
       this.exchange.bytesSent = reply.contentLength
       if (!unread || this.#drainable()) {
+        if (unread) this.#dropRest()
         endWith(response, body)
         return this.#settleWhenFlushed()
       }
@@ -179,7 +181,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** All of the answer is written. */
   #finish(): void {
     this.#source = null
-    if (this.#request.complete || this.exchange.body === null || this.#drainable()) return this.#endResponse()
+    if (this.#request.complete || this.exchange.body === null) return this.#endResponse()
+    this.#dropRest()
+    if (this.#drainable()) return this.#endResponse()
     // Closing with unread bytes in the socket would reset the connection and with it, often, the answer. So the
     // rest of the request is read and dropped for a while (as RFC 9112 §9.6 advises) before the connection ends.
     this.#phase = 'lingering'
@@ -187,8 +191,12 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#settle('answered')
     this.deadline = deadlineIn(LINGER_SECONDS)
     watchDeadline(this)
-    this.#request.removeAllListeners('data')
     this.#request.once('end', () => this.#phase === 'lingering' && this.#endResponse())
+  }
+
+  /** Nobody takes what is left of the request; unread, it would hold up whatever follows on the connection. */
+  #dropRest(): void {
+    this.#request.removeAllListeners('data')
     this.#request.resume()
   }
 

@@ -22,6 +22,8 @@ export class ClientConnection {
   readonly peer: string
   /** Answers not yet ended, in the order of their requests. */
   readonly answers = new Set<Answer>()
+  /** An answer said `Connection: close`: whatever arrives behind its request is not to be acted upon (RFC 9112 §9.6). */
+  closing = false
   /** Whether the peer's word on the client's address counts. */
   readonly #trusted: TrustedProxies | null
   #direct: Client | null = null

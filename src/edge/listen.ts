@@ -63,7 +63,8 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     (expectation: 'none' | 'continue' | 'unknown') =>
     (request: IncomingMessage, response: ServerResponse) => {
       const connection = connectionOf(request.socket)
-      if (connection !== undefined) receive(receiver, connection, request, response, expectation)
+      if (connection !== undefined && !connection.closing)
+        receive(receiver, connection, request, response, expectation)
     }
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {

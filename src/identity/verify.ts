@@ -93,8 +93,11 @@ export class TokenVerifier {
   }
 }
 
+/** JWS compact serialization, RFC 7515 §7.1: base64url without padding, and nothing else, three times. */
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]*$/
+
 function headerOf(token: string): ProtectedHeaderParameters | null {
-  if (token.split('.', 4).length !== 3) return null
+  if (!COMPACT.test(token)) return null
   try {
     return decodeProtectedHeader(token)
   } catch {

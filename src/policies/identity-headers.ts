@@ -51,20 +51,16 @@ function scalarText(value: unknown): string {
   return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
 }
 
-/** Header lines have their limits in every server. */
-const MAX_ENCODED_LENGTH = 4_096
-
 /**
  * Percent-encodes (as UTF-8) what a header value cannot carry as it is: controls, anything beyond ASCII, spaces at the
  * ends. `%` itself too, always, so that no two different texts arrive as the same one.
  */
 export function encodeText(text: string): string {
-  if (!/[^\x21-\x24\x26-\x7e]/.test(text)) return text.slice(0, MAX_ENCODED_LENGTH)
-  const encoded = text.replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, part => {
+  if (!/[^\x21-\x24\x26-\x7e]/.test(text)) return text
+  return text.replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, part => {
     let result = ''
     for (const byte of Buffer.from(part, 'utf8'))
       result += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
     return result
   })
-  return encoded.slice(0, MAX_ENCODED_LENGTH)
 }

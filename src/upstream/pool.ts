@@ -46,7 +46,7 @@ export class Pool implements ConnectionOwner {
       receive(this.#open())
       return null
     }
-    const waiter = new Waiter(receive, deadlineIn(seconds), () => this.#waiting.delete(waiter))
+    const waiter = new Waiter(receive, fresh, deadlineIn(seconds), () => this.#waiting.delete(waiter))
     this.#waiting.add(waiter)
     watchDeadline(waiter)
     return () => this.#forget(waiter)
@@ -60,7 +60,9 @@ export class Pool implements ConnectionOwner {
 
   onReleased(connection: Connection): void {
     const [waiter] = this.#waiting
-    if (waiter !== undefined) {
+    // Its end makes room for a new one
+    if (waiter?.fresh) connection.destroy()
+    else if (waiter !== undefined) {
       this.#forget(waiter)
       waiter.receive(connection)
     } else if (this.#closed || this.#idle.length >= this.endpoint.maxIdleConnections) connection.destroy()
@@ -91,11 +93,14 @@ export class Pool implements ConnectionOwner {
 
 class Waiter implements Expiring {
   readonly receive: Receiver
+  /** Takes no connection that was used before. */
+  readonly fresh: boolean
   deadline: number
   readonly #leave: () => void
 
-  constructor(receive: Receiver, deadline: number, leave: () => void) {
+  constructor(receive: Receiver, fresh: boolean, deadline: number, leave: () => void) {
     this.receive = receive
+    this.fresh = fresh
     this.deadline = deadline
     this.#leave = leave
   }

@@ -48,7 +48,7 @@ export class ResponseParser {
   #remaining = 0
   #informational = 0
   /** The head's bytes so far, when it did not arrive in one piece. */
-  #partial: Buffer | null = null
+  #partial: PartialHead | null = null
 
   constructor(listener: ResponseListener) {
     this.#listener = listener
@@ -124,26 +124,34 @@ export class ResponseParser {
   }
 
   #head(bytes: Buffer, offset: number): number {
-    let source = bytes
-    let start = offset
-    if (this.#partial !== null) {
-      source = Buffer.concat([this.#partial, bytes.subarray(offset)])
-      start = 0
+    const held = this.#partial
+    if (held === null) {
+      const end = bytes.indexOf(END_OF_HEAD, offset)
+      if (end === -1) {
+        this.#hold(new PartialHead(), bytes, offset)
+        // Up to three bytes of its end may be here
+        checkHeadLength(bytes.length - offset - 3)
+        return bytes.length
+      }
+      checkHeadLength(end - offset)
+      this.#begin(bytes.toString('latin1', offset, end), end + 4, bytes.length)
+      return end + 4
     }
-    const end = source.indexOf(END_OF_HEAD, start)
-    // Up to three bytes of the end may be here already
-    if ((end === -1 ? source.length - 3 : end) - start > MAX_HEAD_BYTES) {
-      throw new MalformedResponse('header block too large')
-    }
-    if (end === -1) {
-      // A copy, since the caller reuses its buffer
-      this.#partial = source === bytes ? Buffer.from(source.subarray(start)) : source
-      return bytes.length
-    }
-    const consumed = this.#partial === null ? end + 4 : offset + (end + 4 - this.#partial.length)
+    const before = held.length
+    this.#hold(held, bytes, offset)
+    const end = held.indexOfEnd(before)
+    checkHeadLength(end === -1 ? held.length - 3 : end)
+    if (end === -1) return bytes.length
     this.#partial = null
-    this.#begin(source.toString('latin1', start, end), consumed, bytes.length)
+    const consumed = offset + (end + 4 - before)
+    this.#begin(held.text(end), consumed, bytes.length)
     return consumed
+  }
+
+  /** Keeps the bytes of a head that has not ended. A copy, since the caller reuses its buffer. */
+  #hold(partial: PartialHead, bytes: Buffer, offset: number): void {
+    this.#partial = partial
+    partial.append(bytes, offset)
   }
 
   #begin(text: string, at: number, length: number): void {
@@ -249,4 +257,34 @@ function framingOf(fields: FieldLines, minor: number): Framing {
   }
   if (chunked && contentLength !== -1) throw new MalformedResponse('Content-Length beside Transfer-Encoding')
   return { chunked, contentLength, keepAlive }
+}
+
+function checkHeadLength(length: number): void {
+  if (length > MAX_HEAD_BYTES) throw new MalformedResponse('header block too large')
+}
+
+/** The pieces of a head that arrives in several reads, in a buffer that doubles. */
+class PartialHead {
+  #bytes = Buffer.allocUnsafe(4_096)
+  length = 0
+
+  append(bytes: Buffer, offset: number): void {
+    const needed = this.length + bytes.length - offset
+    if (needed > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.#bytes.length))
+      this.#bytes.copy(larger, 0, 0, this.length)
+      this.#bytes = larger
+    }
+    bytes.copy(this.#bytes, this.length, offset)
+    this.length = needed
+  }
+
+  /** Where the head ends, or -1; `before` bytes were searched already. */
+  indexOfEnd(before: number): number {
+    return this.#bytes.subarray(0, this.length).indexOf(END_OF_HEAD, Math.max(0, before - 3))
+  }
+
+  text(end: number): string {
+    return this.#bytes.toString('latin1', 0, end)
+  }
 }

@@ -101,7 +101,7 @@ export interface CommandResult {
   readonly stderr: string
 }
 
-/** Runs a command of the CLI to its end. */
+/** Runs a command of the CLI to its end, which is forced after 30 s: `code` is null then. */
 export async function runCommand(
   args: readonly string[],
   options: Omit<GatewayOptions, 'args'> = {},
@@ -111,6 +111,7 @@ export async function runCommand(
     env: environment(options.env),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  const timer = setTimeout(() => child.kill('SIGKILL'), 30_000)
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', text => {
@@ -120,6 +121,7 @@ export async function runCommand(
     stderr += text
   })
   const [code] = (await once(child, 'close')) as [number | null]
+  clearTimeout(timer)
   return { code, stdout, stderr }
 }
 

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { SECRET } from '../../test/support/gateway.ts'
+import { claims, token } from '../../test/support/token.ts'
+import type { Verdict } from './identity.ts'
+import { TokenVerifier, type VerifierSettings } from './verify.ts'
+
+function verifier(over: Partial<VerifierSettings> = {}): TokenVerifier {
+  return new TokenVerifier(
+    {
+      rules: {
+        audience: 'authenticated',
+        issuers: null,
+        leeway: 30,
+        tenantClaim: ['app_metadata', 'company_id'],
+      },
+      secret: { algorithm: 'HS256', value: SECRET },
+      signatureAlgorithms: [],
+      cacheBytes: 1_000_000,
+      ...over,
+    },
+    null,
+  )
+}
+
+const codeOf = (verdict: Verdict): string => (verdict.kind === 'refused' ? verdict.code : 'verified')
+const encode = (text: string): string => Buffer.from(text).toString('base64url')
+
+describe('a token with the shared secret', () => {
+  test('is verified, at once when it was seen before', async () => {
+    const subject = verifier()
+    const good = token(claims({ sub: 'ana' }))
+    const first = await subject.verify(good)
+    assert.ok(first.kind === 'verified')
+    assert.equal(first.identity.userId, 'ana')
+    const second = subject.verify(good)
+    assert.ok(!(second instanceof Promise))
+    assert.deepEqual(second, first)
+  })
+
+  test('is verified anew when keys may have changed, also while it was being verified', async () => {
+    const subject = verifier()
+    const good = token()
+    await subject.verify(good)
+    subject.forget()
+    const underway = subject.verify(good)
+    assert.ok(underway instanceof Promise)
+    subject.forget()
+    await underway
+    assert.ok(subject.verify(good) instanceof Promise)
+  })
+
+  test('is not seen before when any character of it differs', async () => {
+    const subject = verifier()
+    const good = token()
+    await subject.verify(good)
+    for (let at = 0; at < good.length; at += 17) {
+      const other = good[at] === 'A' ? 'B' : 'A'
+      assert.equal(
+        (await subject.verify(`${good.slice(0, at)}${other}${good.slice(at + 1)}`)).kind,
+        'refused',
+      )
+    }
+    assert.equal((await subject.verify(good)).kind, 'verified')
+  })
+
+  test('has no padding or white space in its parts, RFC 7515 §5.2', async () => {
+    const good = token()
+    for (const text of [
+      `${good}=`,
+      `${good}==`,
+      good.replaceAll('.', '=.'),
+      `${good.slice(0, -1)} ${good.at(-1)}`,
+    ]) {
+      assert.equal((await verifier().verify(text)).kind, 'refused', text.slice(-5))
+    }
+  })
+
+  test('expires in the cache too, after the leeway', async context => {
+    const now = Math.floor(Date.now() / 1000)
+    context.mock.timers.enable({ apis: ['Date'], now: now * 1000 })
+    const subject = verifier()
+    const short = token(claims({ exp: now + 10 }))
+    assert.equal(codeOf(await subject.verify(short)), 'verified')
+    context.mock.timers.setTime((now + 39) * 1000)
+    assert.ok(!(subject.verify(short) instanceof Promise), 'gone too early')
+    context.mock.timers.setTime((now + 40) * 1000)
+    assert.equal(codeOf(await subject.verify(short)), 'token_expired')
+  })
+
+  const payload = encode(JSON.stringify(claims()))
+  const unsigned = (header: unknown): string => `${encode(JSON.stringify(header))}.${payload}.`
+  const cases: [string, string, string][] = [
+    ['another secret', token(claims(), { secret: 'x'.repeat(40) }), 'token_signature'],
+    ['an empty secret', token(claims(), { secret: '' }), 'token_signature'],
+    ['no signature', unsigned({ alg: 'HS256' }), 'token_signature'],
+    ['alg none', unsigned({ alg: 'none' }), 'token_invalid'],
+    ['alg None', unsigned({ alg: 'None' }), 'token_invalid'],
+    ['alg none, signed', token(claims(), { header: { alg: 'none' } }), 'token_invalid'],
+    ['no alg', token(claims(), { header: { alg: undefined } }), 'token_invalid'],
+    ['alg a list', token(claims(), { header: { alg: ['HS256'] } }), 'token_invalid'],
+    ['alg HS512', token(claims(), { header: { alg: 'HS512' } }), 'token_invalid'],
+    ['alg hs256', token(claims(), { header: { alg: 'hs256' } }), 'token_invalid'],
+    ['alg ES256 without a key set', token(claims(), { header: { alg: 'ES256', kid: 'k' } }), 'token_invalid'],
+    ['alg __proto__', token(claims(), { header: { alg: '__proto__' } }), 'token_invalid'],
+    ['crit', token(claims(), { header: { crit: ['x'], x: 1 } }), 'token_invalid'],
+    ['crit b64', token(claims(), { header: { crit: ['b64'], b64: false } }), 'token_invalid'],
+    ['an empty text', '', 'token_invalid'],
+    ['no dots', 'abc', 'token_invalid'],
+    ['two parts', 'a.b', 'token_invalid'],
+    ['five parts', `${token()}.a.b`, 'token_invalid'],
+    ['a header that is no JSON', `${encode('x')}.${payload}.x`, 'token_invalid'],
+    ['a header that is a list', `${encode('[]')}.${payload}.x`, 'token_invalid'],
+    ['a header that is null', `${encode('null')}.${payload}.x`, 'token_invalid'],
+    [
+      'a text of 100,000 characters',
+      `${encode('{"alg":"HS256"}')}.${'a'.repeat(100_000)}.x`,
+      'token_invalid',
+    ],
+    ['a payload that is a list', token([claims()] as never), 'token_invalid'],
+    ['a payload that is a text', token('x' as never), 'token_invalid'],
+    ['a payload that is null', token(null as never), 'token_invalid'],
+  ]
+  for (const [what, text, code] of cases) {
+    test(`is refused with ${what}`, async () => assert.equal(codeOf(await verifier().verify(text)), code))
+  }
+
+  test('may point anywhere for its key: jwk, jku, x5u and kid are not followed', async () => {
+    const header = {
+      kid: '__proto__',
+      jku: 'http://127.0.0.1:1/',
+      x5u: 'http://127.0.0.1:1/',
+      jwk: { kty: 'oct', k: 'AA' },
+    }
+    assert.equal(codeOf(await verifier().verify(token(claims(), { header }))), 'verified')
+    assert.equal(
+      codeOf(await verifier().verify(token(claims(), { header, secret: '\0' }))),
+      'token_signature',
+    )
+  })
+
+  test('is never anything but verified or refused', async () => {
+    const part = fc.oneof(
+      fc.base64String({ maxLength: 20 }),
+      fc.json().map(encode),
+      fc.constant(encode('{"alg":"HS256"}')),
+      fc.string({ maxLength: 6 }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(part, { maxLength: 5 }), async parts => {
+        const verdict = await verifier().verify(parts.join('.'))
+        assert.equal(verdict.kind, 'refused')
+      }),
+    )
+  })
+})
+
+describe('a verifier', () => {
+  test('is ready with a secret, and not without any key', () => {
+    assert.equal(verifier().ready, true)
+    assert.equal(verifier({ secret: null }).ready, false)
+  })
+
+  test('without a secret takes no HMAC, least of all with an empty one', async () => {
+    for (const secret of [SECRET, '', 'undefined', 'null']) {
+      assert.equal(
+        codeOf(await verifier({ secret: null }).verify(token(claims(), { secret }))),
+        'token_invalid',
+      )
+    }
+  })
+})
