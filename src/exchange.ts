@@ -3,7 +3,7 @@
 import type { GatewayError } from './errors.ts'
 import type { Identity } from './identity/identity.ts'
 import type { BodySource } from './wire/body.ts'
-import { canonicalName, type FieldLines } from './wire/fields.ts'
+import { canonicalName, type FieldLines, fieldName } from './wire/fields.ts'
 import { fieldLine, type RequestFraming } from './wire/request-head.ts'
 import type { RequestHeaders } from './wire/request-headers.ts'
 
@@ -193,9 +193,11 @@ export class UpstreamHeaders {
 
   /**
    * Sends a header upstream in place of whatever the client or an earlier policy set under that name.
-   * @throws TypeError on a name or value that would break the message
+   * @throws TypeError on a name or value that would break the message, or a field that the gateway writes itself:
+   * framing, connection and forwarding are not a policy's to say
    */
   set(name: string, value: string): void {
+    if (fieldName(name).owner !== 'end-to-end') throw new TypeError(`the gateway itself writes ${name}`)
     const line = fieldLine(name, value)
     this.remove(name)
     this.#lines += line

@@ -46,6 +46,7 @@ export async function startGateway(
     observers: [accessLog(log)],
     draining,
     pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },
+    sendTimeout: server.sendTimeout,
   }
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   void gateway.start()

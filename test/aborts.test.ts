@@ -1,6 +1,7 @@
 /** Clients that leave: what they asked for stops at the upstream too, and nothing of them stays behind. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
 import { startConfigured } from './support/configured.ts'
@@ -40,7 +41,7 @@ before(async () => {
 })
 
 after(async () => {
-  await gateway?.stop()
+  gateway?.child.kill('SIGKILL')
   await upstream?.close()
 })
 
@@ -121,4 +122,24 @@ test('500 uploads broken off leave no connection and no file open', { timeout: 3
   assert.ok(performance.now() - started < 500)
   await until('connections to the upstream are few again', () => upstream.sockets.size <= 3, 5_000)
   await until('files are few again', async () => (await openFiles()) <= filesBefore + 3, 5_000)
+})
+
+test('50 uploads broken off while they are being answered leave no file open', async () => {
+  const filesBefore = await openFiles()
+  const connections = await Promise.all(Array.from({ length: 50 }, () => openConnection(gateway.port)))
+  for (const connection of connections) {
+    connection.write(
+      'POST /public/stream-cut HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n',
+    )
+  }
+  await Promise.all(connections.map(connection => connection.until(text => text.includes('data: begun'))))
+  assert.ok((await openFiles()) >= filesBefore + 50, 'they hold no files to be let go')
+  for (const connection of connections) connection.leave()
+  await until('files are few again', async () => (await openFiles()) <= filesBefore + 3, 5_000)
+})
+
+test('after all these the gateway still ends when told to', async () => {
+  const ended = once(gateway.child, 'exit', { signal: AbortSignal.timeout(8_000) })
+  gateway.child.kill('SIGTERM')
+  assert.deepEqual(await ended, [0, null])
 })

@@ -101,8 +101,9 @@ describe('the image', () => {
     return ended(launch(image.healthcheck, { PORT: port, NODE_OPTIONS: '' }))
   }
 
-  it('serves without write permission on anything, and ends with 0 on SIGTERM', async () => {
+  it('serves without write permission on anything, and ends with 0 on SIGTERM', async t => {
     const upstream = await recordingUpstream()
+    t.after(() => upstream.close())
     const { url, child } = await start({ GATEWAY_QUERY_SERVICE_URL: upstream.url })
     try {
       assert.equal((await send(`${url}/health`)).status, 200)
@@ -113,7 +114,6 @@ describe('the image', () => {
       assert.deepEqual(upstream.requests[0]?.values('x-company-id'), ['acme'])
     } finally {
       child.kill('SIGTERM')
-      await upstream.close()
     }
     assert.equal(await ended(child), 0)
   })

@@ -254,18 +254,24 @@ GATEWAY_HTTP_CLIENT_TIMEOUT=60
     })
   })
 
-  test('a # within quotes, or within a word, is no comment', () => {
-    const secret = 'a secret with a # in it, long enough'
-    const cwd = inDirectory(
-      'hash',
-      `GATEWAY_JWT_SECRET="${secret}"\nGATEWAY_PROJECT_NAME=Team#1\nGATEWAY_INGEST_SERVICE_URL=${ingest.url}\nGATEWAY_QUERY_SERVICE_URL=${query.url}\n`,
-    )
-    return withGateway({ cwd, env: BARE }, async gateway => {
-      const headers = bearer(token(claims(), { secret }))
-      assert.equal((await send(`${gateway.url}/api/v1/ingest/x`, { headers })).status, 200)
-      assert.equal((await send(`${gateway.url}/health`)).json().service, 'Team#1')
+  for (const [what, quoted] of [
+    ['within quotes', (secret: string) => `"${secret}"`],
+    ['within a word, as the first gateway read it,', (secret: string) => secret],
+  ] as const) {
+    test(`a # ${what} is no comment`, () => {
+      const secret = 'p4ss#word-of-at-least-thirty-two-bytes#'
+      const cwd = inDirectory(
+        `hash-${what.length}`,
+        `GATEWAY_JWT_SECRET=${quoted(secret)}\nGATEWAY_PROJECT_NAME=${quoted('Team#1')} # the first\n` +
+          `GATEWAY_INGEST_SERVICE_URL=${ingest.url}\nGATEWAY_QUERY_SERVICE_URL=${query.url}\n`,
+      )
+      return withGateway({ cwd, env: BARE }, async gateway => {
+        assert.equal((await send(`${gateway.url}/health`)).json().service, 'Team#1')
+        const headers = bearer(token(claims(), { secret }))
+        assert.equal((await send(`${gateway.url}/api/v1/ingest/x`, { headers })).status, 200)
+      })
     })
-  })
+  }
 
   test('gives way to the environment, and fills config files', () => {
     const cwd = inDirectory('both', 'GATEWAY_PROJECT_NAME=From the file\nFROM_DOTENV=filled\n')

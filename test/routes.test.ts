@@ -295,6 +295,15 @@ describe('claims in headers', () => {
     assert.deepEqual(request.values('x-company-id'), ['acme'])
   })
 
+  test('stand on the routes that map them only, though the token be the same', async () => {
+    const headers = bearer(token(claims({ app_metadata: { company_id: 'acme', plan: 'pro' } })))
+    for (const path of ['/mapped', '/required', '/mapped', '/required']) {
+      const request = await seen(path, { headers })
+      assert.deepEqual(request.values('x-plan'), path === '/mapped' ? ['pro'] : [], path)
+      assert.deepEqual(request.values('x-company-id'), ['acme'])
+    }
+  })
+
   test('are left out where the token has none, the client set or not', async () => {
     const request = await mapped({}, { 'X-Plan': 'max', x_plan: 'max' })
     assert.deepEqual(request.values('x-plan'), [])

@@ -7,7 +7,7 @@ import { startConfigured } from './support/configured.ts'
 import { type Connection, openConnection } from './support/connection.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest, whenWhole } from './support/http-upstream.ts'
-import { assertProblem, parseAnswer } from './support/problem.ts'
+import { assertProblem } from './support/problem.ts'
 import { wholeAnswer } from './support/raw.ts'
 import { until } from './support/until.ts'
 
@@ -34,8 +34,7 @@ async function service(request: ReceivedRequest): Promise<void> {
 before(async () => {
   upstream = await httpUpstream(service)
   gateway = await startConfigured({
-    server: { headerTimeout: 1, bodyTimeout: 1, keepAliveTimeout: 1 },
-    client: { timeouts: { idle: 2 } },
+    server: { headerTimeout: 1, bodyTimeout: 1, keepAliveTimeout: 1, sendTimeout: 2 },
     routes: [{ path: '/public/*', auth: 'none', upstream: upstream.url }],
   })
 })
@@ -80,11 +79,11 @@ async function assertServedMeanwhile(): Promise<void> {
 const head = (fields: string): string => `POST /public/slow HTTP/1.1\r\nHost: a\r\n${fields}\r\n`
 
 describe(`${CROWD} connections each`, { concurrency: true }, () => {
-  const table: Record<string, { start: string; more?: string; timely?: number }> = {
+  const table: Record<string, { start: string; more?: string }> = {
     'whose head stops': { start: 'GET /public/x HTTP/1.1\r\nHost: a\r\nX-A: ' },
     'whose head never ends': { start: 'GET /public/x HTTP/1.1\r\nHost: a\r\n', more: 'X-A: b\r\n' },
     'whose head comes byte by byte': { start: 'GET /public/x HTTP/1.1\r\nHost: a\r\nX-A: ', more: 'x' },
-    'whose request line comes byte by byte': { start: 'G', more: 'E' },
+    'whose request line comes byte by byte': { start: 'GET /', more: 'x' },
     'whose body stops, with a length': { start: `${head('Content-Length: 1000\r\n')}begun` },
     'whose body stops, chunked': { start: `${head('Transfer-Encoding: chunked\r\n')}5\r\nbegun\r\n` },
     'whose body never begins': { start: head('Content-Length: 1000\r\n') },
@@ -99,11 +98,7 @@ describe(`${CROWD} connections each`, { concurrency: true }, () => {
       // A byte under way when the gateway closes may cost the client the answer, but not every client
       const answered = connections.filter(connection => connection.text() !== '')
       assert.ok(answered.length > 0, 'nobody was told why')
-      for (const connection of answered) assertProblem(connection.text(), [408, 400])
-      assert.deepEqual(
-        answered.filter(connection => parseAnswer(connection.text()).status !== 408).length,
-        more === 'E' ? answered.length : 0,
-      )
+      for (const connection of answered) assertProblem(connection.text(), [408])
     })
   }
   test('that send nothing at all: closed in time', async () => {

@@ -50,7 +50,7 @@ afterEach(() => {
 
 after(async () => {
   witness?.leave()
-  await gateway?.stop()
+  await gateway?.stop('SIGKILL')
   await upstream?.close()
 })
 
@@ -128,6 +128,17 @@ describe('an answer that breaks off', () => {
       })
     }
   }
+  test('while the upload to it still runs: broken as well, not closed as if whole', async () => {
+    answer = ({ socket }) => void socket.write('HTTP/1.1 200 OK\r\n\r\nbegun')
+    const connection = await openConnection(gateway.port)
+    const arrived = upstream.next()
+    connection.write('POST /public/breaks HTTP/1.0\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun')
+    const { socket } = await arrived
+    await connection.until(text => text.endsWith('begun'))
+    socket.resetAndDestroy()
+    assert.equal(await connection.ended(), 'reset')
+    await assertAlive()
+  })
 })
 
 describe('an answer that is no HTTP is a 502, and its connection is dropped', () => {

@@ -16,6 +16,7 @@ const FAILURE = 1
 export async function start(options: CommandOptions): Promise<number> {
   const loaded = await loadConfig(options)
   if (loaded.config === null) return reportProblems(loaded)
+  const signals = listenForSignals()
   let gateway: RunningGateway
   try {
     gateway = await startGateway(loaded.config)
@@ -25,13 +26,19 @@ export async function start(options: CommandOptions): Promise<number> {
   }
   for (const warning of loaded.warnings) gateway.log.logger.warn(warning)
   surviveFaults(gateway)
-  return untilStopped(gateway)
+  await signals.first
+  signals.onNext(() => {
+    gateway.log.flush()
+    process.exit(FAILURE)
+  })
+  await gateway.close()
+  return 0
 }
 
 export async function check(options: CommandOptions): Promise<number> {
   const loaded = await loadConfig(options)
   if (loaded.config === null) return reportProblems(loaded)
-  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`)
+  reportWarnings(loaded)
   const count = loaded.config.routes.length
   process.stdout.write(`${sourceOf(loaded)}: valid, ${count} ${count === 1 ? 'route' : 'routes'}\n`)
   return 0
@@ -54,10 +61,15 @@ function reportProblems(loaded: Loaded): number {
     ({ place, message }) => `  ${styleText('bold', place, { stream: process.stderr })} ${message}`,
   )
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+  reportWarnings(loaded)
   process.stderr.write(
     `nyro-gateway: ${count} in the configuration (${sourceOf(loaded)}), nothing was started\n${lines.join('\n')}\n`,
   )
   return CONFIG
+}
+
+function reportWarnings(loaded: Loaded): void {
+  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`)
 }
 
 function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
@@ -71,27 +83,25 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
   return error.stack ?? String(error)
 }
 
-/** Resolves with the exit code once a signal has brought the gateway down in good order. A second one forces it. */
-function untilStopped(gateway: RunningGateway): Promise<number> {
-  return new Promise(resolve => {
-    let stopping = false
-    const stop = (): void => {
-      if (stopping) {
-        gateway.log.flush()
-        process.exit(FAILURE)
-      }
-      stopping = true
-      gateway.close().then(
-        () => resolve(0),
-        error => {
-          process.stderr.write(`nyro-gateway: ${error}\n`)
-          resolve(FAILURE)
-        },
-      )
+/** Hears SIGTERM and SIGINT from now on: also one that comes while the gateway is still starting. */
+function listenForSignals(): { first: Promise<void>; onNext(listener: () => void): void } {
+  let next: (() => void) | null = null
+  const first = new Promise<void>(resolve => {
+    let heard = false
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(name, () => {
+        if (heard) next?.()
+        heard = true
+        resolve()
+      })
     }
-    process.on('SIGTERM', stop)
-    process.on('SIGINT', stop)
   })
+  return {
+    first,
+    onNext(listener) {
+      next = listener
+    },
+  }
 }
 
 /** A fault that escaped its exchange is logged; the other exchanges go on. */

@@ -53,10 +53,21 @@ function checkSecret(secret: string, report: Report): void {
   }
 }
 
+const MAY_BE_ZERO: ReadonlySet<string> = new Set(['drainDelay', 'drainTimeout', 'cooldown'])
+
+/** The durations of a section that must not be zero. */
+function timesOf(section: Readonly<Record<string, unknown>>): Record<string, number> {
+  const names = Object.keys(section).filter(
+    name => /Timeout$|^refresh$|^timeout$/.test(name) && !MAY_BE_ZERO.has(name),
+  )
+  return Object.fromEntries(names.map(name => [name, section[name] as number]))
+}
+
 /** A wait of no time at all fails every request. */
 function checkTimeouts(config: GatewayConfig, report: Report): void {
   const places: [readonly PropertyKey[], Partial<Record<string, number>>][] = [
-    [['server'], { headerTimeout: config.server.headerTimeout, bodyTimeout: config.server.bodyTimeout }],
+    [['server'], timesOf(config.server)],
+    [['identity', 'jwks'], config.identity.jwks === undefined ? {} : timesOf(config.identity.jwks)],
     [['client', 'timeouts'], config.client.timeouts],
   ]
   for (const [name, upstream] of Object.entries(config.upstreams)) {
@@ -159,8 +170,13 @@ function checkGuards(route: RouteConfig, at: readonly PropertyKey[], report: Rep
   if (route.auth === 'none' && Object.keys(route.claimHeaders).length > 0) {
     report([...at, 'claimHeaders'], 'needs a token, but auth is "none"')
   }
+  const names = new Map<string, string>()
   for (const name of Object.keys(route.claimHeaders)) {
     const canonical = canonicalName(name)
+    const twin = names.get(canonical)
+    if (twin !== undefined)
+      report([...at, 'claimHeaders', name], `is ${twin} to servers that read _ as -: keep one`)
+    names.set(canonical, name)
     if (RESERVED.has(canonical) || canonical.startsWith('x-forwarded-')) {
       report([...at, 'claimHeaders', name], 'is a header that the gateway writes itself: choose another name')
     }

@@ -185,7 +185,7 @@ function locate(
   origins: ReadonlyMap<string, string>,
   file: ConfigFile | null,
 ): Problem {
-  for (let length = path.length; length > 1; length--) {
+  for (let length = path.length; length > 0; length--) {
     const variable = origins.get(path.slice(0, length).map(String).join('.'))
     if (variable !== undefined) return { place: variable, message }
   }

@@ -23,7 +23,7 @@ const server = z.strictObject({
   trustedProxies: z
     .array(network)
     .default([])
-    .describe('peers whose X-Forwarded-* and Forwarded are believed'),
+    .describe('peers whose X-Forwarded-For, -Proto and -Host are believed'),
   headerTimeout: duration.default(10).describe('time for a request head to arrive'),
   bodyTimeout: duration.default(30).describe('longest pause within a request body'),
   minBodyRate: z
@@ -31,6 +31,7 @@ const server = z.strictObject({
     .min(0)
     .default(240)
     .describe('bytes/s that a request body must keep up on average, after 10 s; 0: any'),
+  sendTimeout: duration.default(60).describe('time in which a client takes nothing of a streamed answer'),
   keepAliveTimeout: duration.default(75).describe('idle time after which a client connection is closed'),
   drainDelay: duration
     .default(0)

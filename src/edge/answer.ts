@@ -12,8 +12,6 @@ import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wi
 import { type FieldLines, passableTrailers, removeField } from '../wire/fields.ts'
 import type { ClientConnection } from './client-connection.ts'
 
-/** Seconds a client may take nothing of an answer that waits for it. */
-const STALL_TIMEOUT = 60
 /** A request body up to this size is read to its end after an early answer, so that the connection can go on. */
 const DRAINABLE_BYTES = 65_536
 /** Seconds for which the rest of a larger one is read and dropped, so that the client gets to see the answer. */
@@ -24,6 +22,8 @@ export interface AnswerContext {
   readonly observers: readonly ExchangeObserver[]
   /** The gateway is stopping: connections end with their answer. */
   readonly draining: () => boolean
+  /** Seconds that the client may take nothing of a streamed answer. */
+  readonly sendTimeout: number
 }
 
 type Phase = 'waiting' | 'streaming' | 'lingering' | 'ended'
@@ -116,7 +116,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   write(chunk: Buffer): boolean {
     this.exchange.bytesSent += chunk.length
     const flowing = this.#response.write(chunk)
-    this.deadline = flowing ? 0 : deadlineIn(STALL_TIMEOUT)
+    this.deadline = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
     return flowing
   }
 

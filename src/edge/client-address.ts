@@ -56,15 +56,20 @@ export function proxiedClient(
     chain.unshift(address)
     if (!isTrusted(trusted, address)) break
   }
-  const saidProtocol = headers.get('x-forwarded-proto')?.split(',').at(-1)?.trim().toLowerCase()
+  const saidProtocol = lastSaid(headers, 'x-forwarded-proto').toLowerCase()
   const believedProtocol = saidProtocol === 'https' || saidProtocol === 'http' ? saidProtocol : protocol
-  const saidHost = headers.get('x-forwarded-host')?.split(',').at(-1)?.trim()
-  const believedHost = saidHost !== undefined && isHost(saidHost) ? saidHost : host
+  const saidHost = lastSaid(headers, 'x-forwarded-host')
+  const believedHost = isHost(saidHost) ? saidHost : host
   return {
     ip: chain[0]!,
     protocol: believedProtocol,
     forwardedLines: forwardedLines(chain, believedProtocol, believedHost),
   }
+}
+
+/** The last of all values of a field: what the nearest proxy said. */
+function lastSaid(headers: RequestHeaders, name: string): string {
+  return headers.getAll(name).join(',').split(',').at(-1)!.trim()
 }
 
 function forwardedLines(chain: readonly string[], protocol: string, host: string): string {

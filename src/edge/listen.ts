@@ -7,7 +7,7 @@ import { ERRORS, type ErrorCode, GatewayError } from '../errors.ts'
 import { problemBody } from '../problem.ts'
 import type { TrustedProxies } from './client-address.ts'
 import { connectionOf, openConnection } from './client-connection.ts'
-import { type Receiver, receive } from './receive.ts'
+import { FORWARDABLE_METHODS, type Receiver, receive } from './receive.ts'
 
 export interface ListenOptions {
   readonly host: string
@@ -134,6 +134,11 @@ function onClientError(
     socket.destroy()
     return
   }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) {
+    // A browser's spare connection that was never needed: nobody asked, so nobody is answered
+    socket.destroy()
+    return
+  }
   const last = answers.at(-1)
   if (last === undefined) return refuse(socket, code, reason, options)
   if (last.requestComplete) {
@@ -163,6 +168,7 @@ function refuse(socket: Socket, code: ErrorCode, reason: string, options: Listen
   options.onRefused({ id, peer: connectionOf(socket)?.peer ?? '', code, reason })
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
+      (code === 'method_not_allowed' ? `Allow: ${FORWARDABLE_METHODS}\r\n` : '') +
       `Connection: close\r\nX-Request-ID: ${id}\r\nX-Process-Time: 0.000000\r\n\r\n${body}`,
   )
   // What is still arriving is dropped for a moment, so that the answer is not lost to a reset.

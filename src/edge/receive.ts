@@ -18,6 +18,8 @@ export interface Receiver {
   readonly observers: readonly ExchangeObserver[]
   readonly draining: () => boolean
   readonly pace: BodyPace
+  /** Seconds that a client may take nothing of a streamed answer. */
+  readonly sendTimeout: number
 }
 
 const MAX_TARGET_LENGTH = 8_192
@@ -26,6 +28,9 @@ const MAX_FIELDS = 256
 const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/
 
 const FORWARDABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** For `Allow`, where no route has been asked. */
+export const FORWARDABLE_METHODS = [...FORWARDABLE].join(', ')
 
 interface Target {
   /** Origin form. */
@@ -68,11 +73,13 @@ export function receive(
     connection,
     observers: receiver.observers,
     draining: receiver.draining,
+    sendTimeout: receiver.sendTimeout,
   })
   if (fault !== null) {
     // After a message that is not understood nothing behind it can be
     if (fault !== 'method_not_allowed' && fault !== 'expectation_failed') answer.closeAfterwards()
-    answer.send(problemReply(exchange, new GatewayError(fault)))
+    const headers = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
+    answer.send(problemReply(exchange, new GatewayError(fault, { headers })))
     return
   }
   respond(receiver.handle, answer)
@@ -135,8 +142,9 @@ function framingOf(headers: RequestHeaders): RequestFraming {
   return length === undefined ? 'none' : Number(length)
 }
 
+/** Lower case, without port and without the dot that marks a name as fully qualified. */
 function hostOf(authority: string): string {
-  return authority.replace(/:\d*$/, '').toLowerCase()
+  return authority.replace(/\.?(?::\d*)?$/, '').toLowerCase()
 }
 
 function requestId(headers: RequestHeaders): string {

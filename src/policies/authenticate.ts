@@ -42,10 +42,9 @@ export function authenticate({ verifier, mode, audience }: AuthenticateOptions):
 
   function refusal(code: ErrorCode, detail?: string): GatewayError {
     const challenge = challenges[code]
-    return new GatewayError(code, {
-      ...(detail === undefined ? {} : { detail }),
-      ...(challenge === undefined ? {} : { headers: ['WWW-Authenticate', challenge] }),
-    })
+    const headers = challenge === undefined ? [] : ['WWW-Authenticate', challenge]
+    if (code === 'keys_unavailable') headers.push('Retry-After', '1')
+    return new GatewayError(code, detail === undefined ? { headers } : { headers, detail })
   }
 }
 
