@@ -59,6 +59,8 @@ export interface RequestBody extends BodySource {
   readonly received: number
   /** Sets the most bytes this body may have; beyond it the flow breaks with `body_too_large`. */
   limit(bytes: number): void
+  /** The client was asked for the body that it held back: its time to send begins. */
+  invited(): void
   /** The rest will not come, or must not: whoever takes the body, now or later, hears why. */
   break(error: GatewayError): void
 }
@@ -79,6 +81,7 @@ export interface ExchangeStart {
   readonly startedAt: number
   readonly method: string
   readonly target: string
+  readonly authority: string
   readonly host: string
   readonly headers: RequestHeaders
   readonly nominated: ReadonlySet<string> | null
@@ -104,6 +107,8 @@ export class Exchange {
   readonly rawPath: string
   /** The raw query of `target` with its `?`, or ''. */
   readonly query: string
+  /** Host and port as the client gave them, in the target or the Host header; '' where it gave none. */
+  readonly authority: string
   /** Lower case, without port. */
   readonly host: string
   readonly headers: RequestHeaders
@@ -149,6 +154,7 @@ export class Exchange {
     const mark = start.target.indexOf('?')
     this.rawPath = mark === -1 ? start.target : start.target.slice(0, mark)
     this.query = mark === -1 ? '' : start.target.slice(mark)
+    this.authority = start.authority
     this.host = start.host
     this.headers = start.headers
     this.nominated = start.nominated
@@ -163,16 +169,22 @@ export class Exchange {
     return this.#aborted
   }
 
-  /** The one that works for this exchange right now is told when the client leaves. */
+  /** The one that works for this exchange right now is told when nobody wants its work any more; null: it is done. */
   onAbort(listener: (() => void) | null): void {
     this.#abortListener = listener
   }
 
-  /** Called by the edge when the client left or broke the message. */
+  /** Called by the edge when the client left. */
   abort(): void {
-    if (this.#aborted) return
     this.#aborted = true
-    this.#abortListener?.()
+    this.release()
+  }
+
+  /** Lets go of whoever still works for this exchange, such as an upstream whose answer a policy replaced. */
+  release(): void {
+    const listener = this.#abortListener
+    this.#abortListener = null
+    listener?.()
   }
 }
 

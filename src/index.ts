@@ -13,5 +13,6 @@ export {
   type ReplyBody,
   reply,
 } from './exchange.ts'
+export { claimAt } from './identity/claims.ts'
 export type { Claims, Identity } from './identity/identity.ts'
 export { type RunningGateway, startGateway } from './server.ts'

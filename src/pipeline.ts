@@ -11,6 +11,7 @@ import { authorize } from './policies/authorize.ts'
 import { bodyLimit } from './policies/body-limit.ts'
 import { cors } from './policies/cors.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
+import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
 
 export function pipelineOf(route: RouteConfig, config: GatewayConfig, verifier: TokenVerifier): Policy[] {
@@ -24,6 +25,7 @@ export function pipelineOf(route: RouteConfig, config: GatewayConfig, verifier: 
     auth !== 'none' && authenticate({ verifier, mode: auth, audience: config.identity.audience }),
     auth !== 'none' && authorize(route),
     auth !== 'none' && identityHeaders(route.claimHeaders),
+    auth !== 'required' && opaqueKeys(),
     ...config.policies,
     ...route.policies,
   ]

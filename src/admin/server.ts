@@ -21,8 +21,10 @@ export async function startAdmin(
   port: number,
 ): Promise<AdminServer> {
   const routes = JSON.stringify(describeRoutes(config), null, 2)
+  const isMeant = hostCheck(config.admin.host)
   const server = createServer((request, response) => {
     request.resume()
+    if (!isMeant(request.headers.host)) return send(response, 421, { detail: 'Misdirected Request' })
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })
     switch (request.url?.split('?', 1)[0]) {
@@ -56,6 +58,17 @@ export async function startAdmin(
       })
     },
   }
+}
+
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i
+
+/**
+ * On loopback only loopback's names are answered: a page that lets its own name resolve to 127.0.0.1 (DNS rebinding)
+ * must not read this port through a browser.
+ */
+function hostCheck(bound: string): (host: string | undefined) => boolean {
+  const isLocal = bound === 'localhost' || bound === '::1' || bound.startsWith('127.')
+  return host => !isLocal || (host !== undefined && LOOPBACK.test(host))
 }
 
 function send(response: ServerResponse, status: number, body: string | object): void {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
 import type { SchemaProblem } from './problem.ts'
-import { type GatewayConfig, HMAC_ALGORITHMS, METHODS, type RouteConfig } from './schema.ts'
+import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig } from './schema.ts'
 import { serviceUrl } from './values.ts'
 
 export const MIN_SECRET_BYTES = 32
@@ -231,8 +231,8 @@ function checkDuplicates(routes: readonly RouteConfig[], report: Report): void {
   }
 }
 
-/** GET answers HEAD as well. */
-function methodsOf(route: RouteConfig): readonly string[] {
-  const methods: readonly string[] = route.methods ?? METHODS
-  return methods.includes('GET') ? [...new Set<string>([...methods, 'HEAD'])] : methods
+/** GET answers HEAD as well. A route for any method comes after all that name theirs. */
+function methodsOf({ methods }: RouteConfig): readonly string[] {
+  if (methods === undefined) return ['any method']
+  return methods.includes('GET') ? [...new Set([...methods, 'HEAD'])] : methods
 }

@@ -101,6 +101,7 @@ export const OTHER_SETTINGS: Readonly<Record<string, string>> = {
     'allowed origins, comma-separated; * within a label makes a pattern (http://localhost:3000)',
   VERCEL_FRONTEND_URL: 'one more allowed origin',
   NGROK_URL: 'one more allowed origin, with http and https',
+  GATEWAY_HTTP_CLIENT_MAX_KEEPALIAS_CONNECTIONS: "the first gateway's spelling of …MAX_KEEPALIVE_CONNECTIONS",
   GATEWAY_CONFIG: 'config file',
 }
 

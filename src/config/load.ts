@@ -1,10 +1,10 @@
 /** Config file and environment → one parsed, defaulted, frozen configuration, or everything that is wrong with it. */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { parseEnv } from 'node:util'
 import { checkConfig } from './check.ts'
 import { defaultRoutes } from './default-routes.ts'
+import { parseDotenv } from './dotenv.ts'
 import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
 import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
 import { describeIssues, dotted, type Problem, type SchemaProblem } from './problem.ts'
@@ -37,17 +37,21 @@ export type Loaded =
 
 export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   const directory = options.directory ?? process.cwd()
-  const environment = {
-    ...(options.dotenv === false ? {} : readDotenv(directory)),
-    ...(options.env ?? process.env),
+  const dotenv = options.dotenv === false ? {} : readDotenv(directory)
+  if (dotenv instanceof Error) {
+    const problem = { place: '.env', message: dotenv.message }
+    return { config: null, problems: [problem], file: null, warnings: [] }
   }
-  const fromEnvironment = readEnvironment(environment)
+  const own = options.env ?? process.env
+  const environment = { ...dotenv, ...own }
+  const settings = Object.fromEntries([...byUpperName(dotenv), ...byUpperName(own)])
+  const fromEnvironment = readEnvironment(settings)
   const warnings = fromEnvironment.suspicious.map(
     ({ name, meant }) => `${name} is not a setting: did you mean ${meant}?`,
   )
   const path =
     options.options === undefined
-      ? (options.file ?? (environment.GATEWAY_CONFIG || findConfigFile(directory)))
+      ? (options.file ?? (settings.GATEWAY_CONFIG || findConfigFile(directory)))
       : null
   const fail = (problems: readonly Problem[]): Loaded => ({ config: null, problems, file: path, warnings })
 
@@ -61,7 +65,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   const merged = { ...written }
   const origins = new Map(fromEnvironment.origins)
   if (written.routes === undefined) {
-    const services = defaultRoutes(Object.fromEntries(byUpperName(environment)))
+    const services = defaultRoutes(settings)
     merged.routes = services.options.routes
     merged.upstreams = {
       ...services.options.upstreams,
@@ -133,9 +137,14 @@ function removeAt(target: Record<string, unknown>, [step, ...rest]: readonly str
   removeAt(copy, rest)
 }
 
-function readDotenv(directory: string): Environment {
-  const path = join(directory, '.env')
-  return existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {}
+/** @returns the variables of `.env`, or what keeps them from being read */
+function readDotenv(directory: string): Environment | Error {
+  try {
+    return parseDotenv(readFileSync(join(directory, '.env'), 'utf8'))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? {} : new Error(`cannot be read (${code})`)
+  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -11,6 +11,7 @@ import type { BodySink, BodySource } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers, removeField } from '../wire/fields.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { leaveOpenBehind, reset } from './closing.ts'
 
 /** A request body up to this size is read to its end after an early answer, so that the connection can go on. */
 const DRAINABLE_BYTES = 65_536
@@ -22,11 +23,12 @@ export interface AnswerContext {
   readonly observers: readonly ExchangeObserver[]
   /** The gateway is stopping: connections end with their answer. */
   readonly draining: () => boolean
-  /** Seconds that the client may take nothing of a streamed answer. */
+  /** Seconds that the client may take nothing of what waits for it. */
   readonly sendTimeout: number
 }
 
-type Phase = 'waiting' | 'streaming' | 'lingering' | 'ended'
+/** `flushing`: all is written, not all has left. `lingering`: all has left, the rest of the request is dropped. */
+type Phase = 'waiting' | 'streaming' | 'flushing' | 'lingering' | 'ended'
 
 export class Answer implements EarlyAnswers, BodySink, Expiring {
   deadline = 0
@@ -49,7 +51,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#response = response
     this.#context = context
     exchange.early = this
-    context.connection.answers.add(this)
+    context.connection.current = this
   }
 
   /** The request has arrived whole: whatever is wrong on the connection now is not about it. */
@@ -57,28 +59,27 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     return this.#request.complete
   }
 
-  get headSent(): boolean {
-    return this.#phase !== 'waiting'
-  }
-
   /** The connection cannot go on behind this answer. */
   closeAfterwards(): void {
     this.#mustClose = true
-  }
-
-  /** The rest of the request is not valid or not coming. */
-  breakRequest(error: GatewayError): void {
-    if (this.#phase === 'lingering') return this.#endResponse()
-    // Before the answer's head, whoever takes the body fails with this error, and that becomes the answer.
-    this.exchange.body?.break(error)
-    if (this.#phase === 'streaming') this.#break(error)
+    this.#context.connection.close()
   }
 
   informational(status: number, headers: FieldLines): void {
     if (this.#phase !== 'waiting' || this.#request.httpVersionMinor === 0) return
-    if (status === 100) {
-      if (this.exchange.expectContinue) this.#response.writeContinue()
-    } else this.#response.writeInformation(status, headers)
+    if (status !== 100) this.#response.writeInformation(status, headers)
+    else if (this.exchange.expectContinue) {
+      this.#response.writeContinue()
+      this.exchange.body?.invited()
+    }
+  }
+
+  /** The rest of the request is not valid or not coming. */
+  breakRequest(error: GatewayError): void {
+    if (this.#phase === 'lingering') return this.#closeNow()
+    // Before the answer's head, whoever takes the body fails with this error, and that becomes the answer.
+    this.exchange.body?.break(error)
+    if (this.#phase === 'streaming') this.#break(error)
   }
 
   send(reply: Reply): void {
@@ -96,9 +97,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** The client's side of the connection is gone. */
   clientGone(): void {
     if (this.#phase === 'ended') return
-    if (this.#phase === 'lingering') return this.#leave()
     this.#source?.cancel()
-    this.exchange.error ??= new GatewayError('client_gone')
+    if (this.exchange.outcome === null) this.exchange.error ??= new GatewayError('client_gone')
     this.exchange.abort()
     this.#settle('client_gone')
     this.#leave()
@@ -106,8 +106,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
   expire(): void {
-    if (this.#phase === 'lingering') return this.#endResponse()
-    this.#source?.cancel()
+    if (this.#phase === 'lingering') return this.#closeNow()
     this.#break(new GatewayError('client_gone', { cause: new Error('the client stopped reading') }))
   }
 
@@ -123,7 +122,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   end(trailers: FieldLines): void {
     const passed = passableTrailers(trailers)
     if (passed.length > 0 && this.#response.chunkedEncoding) this.#response.addTrailers(pairs(passed))
-    this.#finish()
+    this.#end(null)
   }
 
   fail(error: Error): void {
@@ -132,11 +131,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   #sendHead(reply: Reply): void {
     const { status, headers, body } = reply
-    const response = this.#response
-    const unread = !this.#request.complete && this.exchange.body !== null
-    if (this.#mustClose || this.#context.draining() || (unread && !this.#drainable())) {
-      this.#mustClose = true
-      this.#context.connection.closing = true
+    if (this.#mustClose || this.#context.draining() || (this.#unread && !this.#drainable)) {
+      this.closeAfterwards()
       headers.push('Connection', 'close')
     }
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
@@ -147,22 +143,14 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
       removeField(headers, 'trailer')
     const seconds = (performance.now() - this.exchange.startedAt) / 1000
     headers.push('X-Request-ID', this.exchange.id, 'X-Process-Time', seconds.toFixed(6))
-    response.writeHead(status, headers)
+    this.#response.writeHead(status, headers)
     this.exchange.status = status
     this.exchange.error = reply.error ?? null
     if (streams) return this.#stream(body)
-    this.#phase = 'streaming'
     if (isSource) body.cancel()
-    else if (body !== null && this.exchange.method !== 'HEAD') {
-      this.exchange.bytesSent = reply.contentLength
-      if (!unread || this.#drainable()) {
-        if (unread) this.#dropRest()
-        endWith(response, body)
-        return this.#settleWhenFlushed()
-      }
-      response.write(body)
-    }
-    this.#finish()
+    const sent = isSource || this.exchange.method === 'HEAD' ? null : body
+    this.exchange.bytesSent = sent === null ? 0 : reply.contentLength
+    this.#end(sent)
   }
 
   #stream(body: BodySource): void {
@@ -170,6 +158,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#source = body
     watchDeadline(this)
     this.#response.on('drain', () => {
+      if (this.#phase !== 'streaming') return
       this.deadline = 0
       this.#source?.resume()
     })
@@ -178,20 +167,60 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     if (this.#phase === 'streaming' && this.exchange.bytesSent === 0) this.#response.flushHeaders()
   }
 
-  /** All of the answer is written. */
-  #finish(): void {
+  /** Some of the request's body has not been read, and nobody is going to. */
+  get #unread(): boolean {
+    return !this.#request.complete && this.exchange.body !== null
+  }
+
+  /** What is unread is short enough to be read and dropped. */
+  get #drainable(): boolean {
+    const { framing, expectContinue } = this.exchange
+    return typeof framing === 'number' && framing <= DRAINABLE_BYTES && !expectContinue
+  }
+
+  /** Writes the last of the answer. */
+  #end(body: string | Buffer | null): void {
     this.#source = null
-    if (this.#request.complete || this.exchange.body === null) return this.#endResponse()
-    this.#dropRest()
-    if (this.#drainable()) return this.#endResponse()
-    // Closing with unread bytes in the socket would reset the connection and with it, often, the answer. So the
-    // rest of the request is read and dropped for a while (as RFC 9112 §9.6 advises) before the connection ends.
-    this.#phase = 'lingering'
-    this.#response.flushHeaders()
+    this.#phase = 'flushing'
+    const lingers = this.#unread && !this.#drainable
+    if (this.#unread) this.#dropRest()
+    if (lingers) {
+      this.closeAfterwards()
+      leaveOpenBehind(this.#response)
+    }
+    endWith(this.#response, body)
+    const { socket } = this.#response
+    if (socket !== null && socket.writableLength === 0) return this.#flushed(lingers)
+    // A client that takes nothing keeps neither the connection nor the memory of its answer for ever.
+    this.deadline = deadlineIn(this.#context.sendTimeout)
+    watchDeadline(this)
+    this.#response.once('finish', () => this.#flushed(lingers))
+  }
+
+  #flushed(lingers: boolean): void {
+    if (this.#phase !== 'flushing') return
     this.#settle('answered')
+    if (lingers) return this.#linger()
+    this.#leave()
+    // `node:http` closes by itself only if the head could still say so
+    if (this.#mustClose) this.#request.socket.end()
+  }
+
+  /**
+   * Half-closes and reads on for a while (RFC 9112 §9.6): closing with unread bytes in the socket would reset the
+   * connection and, often, destroy the answer on its way.
+   */
+  #linger(): void {
+    this.#phase = 'lingering'
     this.deadline = deadlineIn(LINGER_SECONDS)
     watchDeadline(this)
-    this.#request.once('end', () => this.#phase === 'lingering' && this.#endResponse())
+    this.#request.once('end', () => this.#phase === 'lingering' && this.#closeNow())
+    this.#request.socket.end()
+  }
+
+  #closeNow(): void {
+    this.#leave()
+    this.#request.socket.destroySoon()
   }
 
   /** Nobody takes what is left of the request; unread, it would hold up whatever follows on the connection. */
@@ -200,45 +229,22 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#request.resume()
   }
 
-  #endResponse(): void {
-    this.#response.end()
-    this.#settleWhenFlushed()
-  }
-
-  /** The rest of the request is short enough to be read. */
-  #drainable(): boolean {
-    return (
-      typeof this.exchange.framing === 'number' &&
-      this.exchange.framing <= DRAINABLE_BYTES &&
-      !this.exchange.expectContinue
-    )
-  }
-
-  #settleWhenFlushed(): void {
-    const { socket } = this.#response
-    if (socket === null || socket.writableLength === 0) this.#leaveAnswered()
-    else this.#response.once('finish', () => this.#leaveAnswered())
-  }
-
   /** Ends the connection in a way that nobody can take for the end of the body. */
   #break(error: GatewayError): void {
     if (this.#phase === 'ended') return
-    this.exchange.error = error
-    const { socket } = this.#response
+    this.#source?.cancel()
+    if (this.exchange.outcome === null) this.exchange.error = error
+    this.#context.connection.close()
     this.#settle(error.code === 'client_gone' ? 'client_gone' : 'broken')
     this.#leave()
-    socket?.resetAndDestroy()
+    reset(this.#request.socket)
   }
 
-  #leaveAnswered(): void {
-    this.#settle('answered')
-    this.#leave()
-  }
-
-  /** The outcome is known: everyone who counts is told, once. */
+  /** The outcome is known: whoever still works for the exchange is released, everyone who counts is told, once. */
   #settle(outcome: Outcome): void {
     if (this.exchange.outcome !== null) return
     this.exchange.outcome = outcome
+    this.exchange.release()
     for (const observe of this.#context.observers) observe(this.exchange)
   }
 
@@ -246,9 +252,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #leave(): void {
     this.#phase = 'ended'
     unwatchDeadline(this)
-    this.#context.connection.answers.delete(this)
-    // `node:http` closes by itself only if the head could still say so
-    if (this.#mustClose) this.#request.socket.end()
+    this.#context.connection.ended()
   }
 }
 
@@ -256,11 +260,12 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 const ONE_STRING_BYTES = 8_192
 
 /**
- * Ends an answer whose body is in memory. `node:http` joins head and text into one string and one plain write; a
- * buffer makes it a vectored write of two, which costs more than the copy (measured: see docs/architecture.md).
+ * Ends an answer. `node:http` joins head and text into one string and one plain write; a buffer makes it a vectored
+ * write of two, which costs more than the copy (measured: see docs/architecture.md).
  */
-function endWith(response: ServerResponse, body: string | Buffer): void {
-  if (typeof body === 'string' || body.length > ONE_STRING_BYTES) response.end(body)
+function endWith(response: ServerResponse, body: string | Buffer | null): void {
+  if (body === null) response.end()
+  else if (typeof body === 'string' || body.length > ONE_STRING_BYTES) response.end(body)
   else response.end(body.toString('latin1'), 'latin1')
 }
 

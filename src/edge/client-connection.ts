@@ -1,4 +1,4 @@
-/** What the edge knows of one client connection, kept on its socket. */
+/** What the edge knows of one client connection, kept on its socket: who is there, and whose turn it is. */
 
 import type { Socket } from 'node:net'
 import type { Client } from '../exchange.ts'
@@ -18,18 +18,24 @@ interface GatewaySocket extends Socket {
   [STATE]?: ClientConnection
 }
 
+/** Requests that may wait behind the one being answered. */
+const MAX_PIPELINED = 64
+
 export class ClientConnection {
   readonly peer: string
-  /** Answers not yet ended, in the order of their requests. */
-  readonly answers = new Set<Answer>()
-  /** An answer said `Connection: close`: whatever arrives behind its request is not to be acted upon (RFC 9112 §9.6). */
-  closing = false
+  /** The answer under way, or null between requests. */
+  current: Answer | null = null
+  readonly #socket: Socket
   /** Whether the peer's word on the client's address counts. */
   readonly #trusted: TrustedProxies | null
   #direct: Client | null = null
   #directHost = ''
+  readonly #waiting: (() => void)[] = []
+  #closing = false
+  #bytesReadAtRest = 0
 
   constructor(socket: Socket, trusted: TrustedProxies) {
+    this.#socket = socket
     this.peer = plainAddress(socket.remoteAddress)
     this.#trusted = isTrusted(trusted, this.peer) ? trusted : null
   }
@@ -42,6 +48,41 @@ export class ClientConnection {
       this.#directHost = host
     }
     return this.#direct
+  }
+
+  /**
+   * Does the work for the next request when its turn comes. `node:http` hands over pipelined requests all at once;
+   * served so, one connection could hold any number of upstream connections, and requests with effects would
+   * overtake each other (RFC 9112 §9.3.2).
+   */
+  serve(work: () => void): void {
+    if (this.#closing) return
+    if (this.current === null && this.#waiting.length === 0) work()
+    else if (this.#waiting.length < MAX_PIPELINED) this.#waiting.push(work)
+    else this.#socket.destroy()
+  }
+
+  /** The current answer has ended. */
+  ended(): void {
+    this.current = null
+    this.#bytesReadAtRest = this.#socket.bytesRead
+    if (!this.#closing) this.#waiting.shift()?.()
+  }
+
+  /** This connection ends: whatever arrives, or waits, behind the current request is not acted upon (RFC 9112 §9.6). */
+  close(): void {
+    this.#closing = true
+    this.#waiting.length = 0
+  }
+
+  /** Nothing is owed in either direction. */
+  get idle(): boolean {
+    return (
+      this.current === null &&
+      this.#waiting.length === 0 &&
+      this.#socket.writableLength === 0 &&
+      this.#socket.bytesRead === this.#bytesReadAtRest
+    )
   }
 }
 

@@ -6,7 +6,7 @@ import net, { type AddressInfo, type Socket } from 'node:net'
 import { ERRORS, type ErrorCode, GatewayError } from '../errors.ts'
 import { problemBody } from '../problem.ts'
 import type { TrustedProxies } from './client-address.ts'
-import { connectionOf, openConnection } from './client-connection.ts'
+import { type ClientConnection, connectionOf, openConnection } from './client-connection.ts'
 import { FORWARDABLE_METHODS, type Receiver, receive } from './receive.ts'
 
 export interface ListenOptions {
@@ -63,23 +63,27 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     (expectation: 'none' | 'continue' | 'unknown') =>
     (request: IncomingMessage, response: ServerResponse) => {
       const connection = connectionOf(request.socket)
-      if (connection !== undefined && !connection.closing)
-        receive(receiver, connection, request, response, expectation)
+      connection?.serve(() => receive(receiver, connection, request, response, expectation))
     }
-  const sockets = new Set<Socket>()
+  const connections = new Map<Socket, ClientConnection>()
   server.on('connection', (socket: Socket) => {
     const connection = openConnection(socket, options.trusted)
-    sockets.add(socket)
+    connections.set(socket, connection)
+    // `node:http` takes its own listener away on CONNECT; what fails afterwards must not fail the process.
+    socket.on('error', () => socket.destroy())
     socket.on('close', () => {
-      sockets.delete(socket)
-      for (const answer of connection.answers) answer.clientGone()
+      connections.delete(socket)
+      connection.close()
+      connection.current?.clientGone()
     })
   })
   server.on('request', take('none'))
   server.on('checkContinue', take('continue'))
   server.on('checkExpectation', take('unknown'))
-  server.on('connect', (_request, socket: Socket) => refuse(socket, 'method_not_allowed', 'CONNECT', options))
-  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: Socket) => {
+  server.on('connect', (_request, socket: Socket) => {
+    connectionOf(socket)?.serve(() => refuse(socket, 'method_not_allowed', 'CONNECT', options))
+  })
+  server.on('clientError', (error: ParserError, socket: Socket) => {
     onClientError(error, socket, options)
   })
   await new Promise<void>((resolve, reject) => {
@@ -89,17 +93,15 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
       resolve()
     })
   })
-  return frontDoor(server, sockets)
+  return frontDoor(server, connections)
 }
 
-function frontDoor(server: Server, sockets: ReadonlySet<Socket>): FrontDoor {
+function frontDoor(server: Server, connections: ReadonlyMap<Socket, ClientConnection>): FrontDoor {
   return {
     port: (server.address() as AddressInfo).port,
     close(grace) {
       const idleTimer = setTimeout(() => {
-        server.closeIdleConnections()
-        // Those that never sent a byte do not count as idle there
-        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+        for (const [socket, connection] of connections) if (connection.idle) socket.destroy()
       }, grace * 1000)
       return new Promise(resolve => {
         // Not `server.close()`, which also cuts idle connections at once.
@@ -115,6 +117,8 @@ function frontDoor(server: Server, sockets: ReadonlySet<Socket>): FrontDoor {
   }
 }
 
+type ParserError = NodeJS.ErrnoException & { rawPacket?: Buffer }
+
 /** The parser's errors that are not simply a malformed request. */
 const PARSER_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
@@ -122,36 +126,36 @@ const PARSER_ERRORS: Readonly<Record<string, ErrorCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
 }
 
-function onClientError(
-  error: NodeJS.ErrnoException & { rawPacket?: Buffer },
-  socket: Socket,
-  options: ListenOptions,
-): void {
+function onClientError(error: ParserError, socket: Socket, options: ListenOptions): void {
+  const connection = connectionOf(socket)
   const reason = error.code ?? error.message
   const code = isTargetOverflow(error) ? 'target_too_long' : (PARSER_ERRORS[reason] ?? 'malformed_request')
-  const answers = [...(connectionOf(socket)?.answers ?? [])]
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable) {
+  const nobodyAsked = reason === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0
+  // A browser's spare connection that was never needed gets no answer either.
+  if (
+    reason === 'ECONNRESET' ||
+    reason === 'EPIPE' ||
+    !socket.writable ||
+    nobodyAsked ||
+    connection === undefined
+  ) {
     socket.destroy()
     return
   }
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) {
-    // A browser's spare connection that was never needed: nobody asked, so nobody is answered
-    socket.destroy()
-    return
+  const { current } = connection
+  // Bytes behind a request that said it was the last one (RFC 9112 §9.6): its answer is owed, and nothing else.
+  if (reason === 'HPE_CLOSED_CONNECTION' && current !== null) return current.closeAfterwards()
+  if (current !== null && !current.requestComplete) {
+    current.closeAfterwards()
+    current.breakRequest(new GatewayError(code, { cause: error }))
+  } else {
+    // The fault is in what follows: the answers under way are still owed.
+    connection.serve(() => refuse(socket, code, reason, options))
   }
-  const last = answers.at(-1)
-  if (last === undefined) return refuse(socket, code, reason, options)
-  if (last.requestComplete) {
-    // The fault is in what follows: the answers under way are still owed, and then the connection ends.
-    last.closeAfterwards()
-    return
-  }
-  last.closeAfterwards()
-  last.breakRequest(new GatewayError(code, { cause: error }))
 }
 
 /** The request line itself is what did not fit: no line has ended within the limit. */
-function isTargetOverflow(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): boolean {
+function isTargetOverflow(error: ParserError): boolean {
   if (error.code !== 'HPE_HEADER_OVERFLOW' || error.rawPacket === undefined) return false
   const end = error.rawPacket.indexOf('\n')
   return (
@@ -162,6 +166,8 @@ function isTargetOverflow(error: NodeJS.ErrnoException & { rawPacket?: Buffer })
 
 /** Answers on the bare socket, for there is no request to answer. */
 function refuse(socket: Socket, code: ErrorCode, reason: string, options: ListenOptions): void {
+  if (!socket.writable) return
+  connectionOf(socket)?.close()
   const { status, title, detail } = ERRORS[code]
   const id = randomUUIDv7()
   const body = problemBody(code, status, title, detail, id)

@@ -56,18 +56,20 @@ export function receive(
   const { target, authority } = typeof read === 'string' ? NO_TARGET : read
   const framing = fault === null ? framingOf(headers) : 'none'
   const hasBody = framing === 'chunked' || (typeof framing === 'number' && framing > 0)
+  const expectContinue = expectation === 'continue' && hasBody
   const exchange = new Exchange({
     id: requestId(headers),
     startedAt: performance.now(),
     method: request.method ?? '',
     target,
+    authority,
     host: hostOf(authority),
     headers,
     nominated: connectionOptions(headers.getAll('connection')),
     client: connection.client(headers, authority),
     framing,
-    expectContinue: expectation === 'continue' && hasBody,
-    body: hasBody ? new IncomingBody(request, receiver.pace) : null,
+    expectContinue,
+    body: hasBody ? new IncomingBody(request, receiver.pace, expectContinue) : null,
   })
   const answer = new Answer(exchange, request, response, {
     connection,

@@ -23,14 +23,17 @@ export class IncomingBody implements RequestBody, Expiring {
   #limit = Number.POSITIVE_INFINITY
   #sink: BodySink | null = null
   #broken: GatewayError | null = null
+  #heldBack: boolean
   /** When the flow began, and how long it was held up by whoever takes it. */
   #startedAt = 0
   #pausedAt = 0
   #pausedFor = 0
 
-  constructor(message: IncomingMessage, pace: BodyPace) {
+  /** @param heldBack the client waits for `100 Continue`: until then its time does not run */
+  constructor(message: IncomingMessage, pace: BodyPace, heldBack: boolean) {
     this.#message = message
     this.#pace = pace
+    this.#heldBack = heldBack
   }
 
   limit(bytes: number): void {
@@ -41,7 +44,7 @@ export class IncomingBody implements RequestBody, Expiring {
     if (this.#broken !== null) return sink.fail(this.#broken)
     this.#sink = sink
     this.#startedAt = performance.now()
-    this.deadline = deadlineIn(this.#pace.idle)
+    this.deadline = this.#heldBack ? 0 : deadlineIn(this.#pace.idle)
     watchDeadline(this)
     this.#message.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#message.on('end', () => this.#onEnd())
@@ -60,6 +63,12 @@ export class IncomingBody implements RequestBody, Expiring {
     this.#pausedAt = 0
     this.deadline = deadlineIn(this.#pace.idle)
     this.#message.resume()
+  }
+
+  invited(): void {
+    this.#heldBack = false
+    this.#startedAt = performance.now()
+    if (this.#sink !== null && this.#pausedAt === 0) this.deadline = deadlineIn(this.#pace.idle)
   }
 
   cancel(): void {
@@ -83,6 +92,7 @@ export class IncomingBody implements RequestBody, Expiring {
 
   #onData(chunk: Buffer): void {
     if (this.#sink === null) return
+    if (this.#heldBack) this.invited()
     this.received += chunk.length
     if (this.received > this.#limit) return this.break(new GatewayError('body_too_large'))
     if (this.#tooSlow()) return this.expire()

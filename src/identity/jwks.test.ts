@@ -116,7 +116,7 @@ describe('the published keys', { timeout: 15_000 }, () => {
   })
 
   test('are fetched once for all who wait for an unknown kid', async context => {
-    const server = await serving(context, [])
+    const server = await serving(context, [{ ...ec.publicJwk, kid: 'another' }])
     const { keys } = keysOf(context, server.url)
     await keys.start()
     server.keys = [ec.publicJwk]

@@ -179,11 +179,15 @@ async function fetchKeys(settings: JwksSettings): Promise<JWK[]> {
   const document: unknown = JSON.parse(await boundedText(response))
   const keys = (document as { keys?: unknown } | null)?.keys
   if (!Array.isArray(keys)) throw new Error('the JWKS document has no list of keys')
-  return keys.filter(isJwk).slice(0, MAX_KEYS)
+  const usable = keys.filter(isUsable).slice(0, MAX_KEYS)
+  // A set with nothing to verify with is a fault of the endpoint's; the last good one is better than none.
+  if (usable.length === 0) throw new Error('the JWKS document has no usable key')
+  return usable
 }
 
-function isJwk(value: unknown): value is JWK {
-  return typeof value === 'object' && value !== null && typeof (value as JWK).kty === 'string'
+function isUsable(value: unknown): value is JWK {
+  if (typeof value !== 'object' || value === null) return false
+  return Object.keys(KEY_TYPES).some(algorithm => fits(value as JWK, algorithm))
 }
 
 async function boundedText(response: Response): Promise<string> {

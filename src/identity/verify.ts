@@ -42,9 +42,9 @@ export class TokenVerifier {
     this.#cache = new TokenCache(settings.cacheBytes)
   }
 
-  /** Has at least one key to verify with. */
+  /** Every source of keys that is configured has given some. */
   get ready(): boolean {
-    return this.#secret !== null || this.#jwks?.ready === true
+    return this.#jwks?.ready ?? this.#secret !== null
   }
 
   /** Forgets verified tokens: their keys may be gone. */

@@ -57,10 +57,18 @@ function scalarText(value: unknown): string {
  */
 export function encodeText(text: string): string {
   if (!/[^\x21-\x24\x26-\x7e]/.test(text)) return text
-  return text.replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, part => {
-    let result = ''
-    for (const byte of Buffer.from(part, 'utf8'))
-      result += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-    return result
-  })
+  const encoded = text.replace(/[^\x20-\x24\x26-\x7e]+/g, percentEncoded)
+  let start = 0
+  let end = encoded.length
+  while (start < end && encoded[start] === ' ') start++
+  while (end > start && encoded[end - 1] === ' ') end--
+  return '%20'.repeat(start) + encoded.slice(start, end) + '%20'.repeat(encoded.length - end)
+}
+
+function percentEncoded(text: string): string {
+  let result = ''
+  for (const byte of Buffer.from(text, 'utf8')) {
+    result += `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  return result
 }

@@ -1,7 +1,7 @@
 /**
  * Chooses the route of a request: the most specific one that fits, no matter in which order routes were listed.
  * Exact host before wildcard host before any; then, segment by segment, literal before parameter before `*`; then
- * more header conditions before fewer; then the order of the list.
+ * more header conditions before fewer; then routes for certain methods before those for any; then the order of the list.
  */
 
 import type { RequestHeaders } from '../wire/request-headers.ts'
@@ -113,8 +113,13 @@ function entryOf<R>(table: Map<string, Node<R>>, key: string): Node<R> {
   return made
 }
 
+/** How much a route asks of a request beside its path. */
+function rank(route: Routable): number {
+  return 2 * route.headers.length + (route.methods === null ? 0 : 1)
+}
+
 function insertByConditions<R extends Routable>(list: R[], route: R): void {
-  const at = list.findIndex(other => other.headers.length < route.headers.length)
+  const at = list.findIndex(other => rank(other) < rank(route))
   list.splice(at === -1 ? list.length : at, 0, route)
 }
 

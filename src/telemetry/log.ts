@@ -97,7 +97,7 @@ function optionsFor(level: LogLevel): LoggerOptions {
     messageKey: 'event',
     timestamp: () => stdTimeFunctions.isoTime().replace('"time"', '"timestamp"'),
     formatters: { level: (_label, number) => ({ level: nameOf(number) }) },
-    serializers: { error: describeError },
+    serializers: { error: error => describeError(error) },
   }
 }
 
@@ -106,10 +106,10 @@ function nameOf(number: number): LogLevel {
 }
 
 /** An error as text, with what caused it; stacks only for faults of the gateway's own. */
-export function describeError(error: unknown): unknown {
+export function describeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return String(error)
   const code = (error as NodeJS.ErrnoException).code
   const text =
     code === undefined || error.message.includes(code) ? error.message : `${code}: ${error.message}`
-  return error.cause === undefined ? text : `${text}: ${describeError(error.cause)}`
+  return error.cause === undefined || depth > 4 ? text : `${text}: ${describeError(error.cause, depth + 1)}`
 }

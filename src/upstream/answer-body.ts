@@ -1,21 +1,23 @@
 import type { GatewayError } from '../errors.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import type { FieldLines } from '../wire/fields.ts'
-import type { Connection } from './connection.ts'
+import type { AttemptListener, Connection } from './connection.ts'
 
 type End = { readonly trailers: FieldLines } | { readonly error: GatewayError }
 
 /** The body of an upstream's answer, from its connection to whoever it is piped to. */
 export class AnswerBody implements BodySource {
   readonly #connection: Connection
+  readonly #attempt: AttemptListener
   #sink: BodySink | null = null
   /** What came before there was a sink. At most one read's worth: the connection is paused then. */
   #held: Buffer[] = []
   #end: End | null = null
   #paused = false
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, attempt: AttemptListener) {
     this.#connection = connection
+    this.#attempt = attempt
   }
 
   pipe(sink: BodySink): void {
@@ -44,7 +46,7 @@ export class AnswerBody implements BodySource {
   cancel(): void {
     this.#sink = null
     this.#held = []
-    if (this.#end === null) this.#connection.destroy()
+    if (this.#end === null) this.#connection.abandon(this.#attempt)
   }
 
   /** @param data a view that is valid during the call only */

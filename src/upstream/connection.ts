@@ -39,6 +39,10 @@ type State =
 const IDLE: State = { kind: 'idle' }
 const CLOSED: State = { kind: 'closed' }
 
+/** `invited`: the upstream has to say `100 Continue` first. `sending`: the client's turn. `blocked`: the upstream's. */
+type RequestPhase = 'uninvited' | 'sending' | 'blocked' | 'sent'
+type AnswerPhase = 'awaited' | 'receiving' | 'whole'
+
 export class Connection implements Expiring, ResponseListener {
   deadline = 0
   readonly #endpoint: Endpoint
@@ -47,14 +51,12 @@ export class Connection implements Expiring, ResponseListener {
   readonly #socket: net.Socket
   #state: State = IDLE
   #connected = false
-  #keepAlive = true
-  #requestSent = false
-  #answered = false
+  #request: RequestPhase = 'sent'
+  #answer: AnswerPhase = 'whole'
   /** Any byte of the current answer has arrived. */
   #heard = false
-  /** Between the head of an answer and its end. */
-  #receiving = false
   #paused = false
+  #keepAlive = true
   #served = 0
   #idleSeconds: number
 
@@ -65,7 +67,7 @@ export class Connection implements Expiring, ResponseListener {
     this.#socket = endpoint.tls === null ? this.#connectPlain() : this.#connectTls(endpoint.tls)
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 60_000)
-    this.#socket.on('drain', () => this.#state.kind === 'busy' && this.#state.attempt.onDrain())
+    this.#socket.on('drain', () => this.#onDrain())
     this.#socket.on('error', error => this.#onError(error))
     this.#socket.on('end', () => this.#onEnd())
     this.#socket.on('close', () => this.#onClose())
@@ -77,37 +79,35 @@ export class Connection implements Expiring, ResponseListener {
     return this.#served > 1
   }
 
-  /** The connection was made: what is sent may arrive. */
-  get connected(): boolean {
-    return this.#connected
-  }
-
+  /** Any byte of an answer to the current request has arrived. */
   get heard(): boolean {
     return this.#heard
   }
 
   /** Sends a request head; the body, if any, follows through `write` and `finishRequest`. */
-  send(method: string, head: string, attempt: AttemptListener, hasBody: boolean): void {
+  send(
+    method: string,
+    head: string,
+    attempt: AttemptListener,
+    body: 'none' | 'follows' | 'on-invitation',
+  ): void {
     this.#state = { kind: 'busy', attempt }
     this.#served++
-    this.#requestSent = !hasBody
-    this.#answered = false
+    this.#request = body === 'none' ? 'sent' : body === 'follows' ? 'sending' : 'uninvited'
+    this.#answer = 'awaited'
     this.#heard = false
-    this.#receiving = false
     this.#paused = false
     this.#parser.begin(method)
     this.#socket.write(head, 'latin1')
-    const { connect, firstByte } = attempt.timeouts
-    this.deadline = this.#connected ? (hasBody ? 0 : deadlineIn(firstByte)) : deadlineIn(connect)
+    this.deadline = this.#connected ? this.#nextDeadline() : deadlineIn(attempt.timeouts.connect)
   }
 
   /** @returns false when the socket is full: `onDrain` follows */
   write(bytes: Buffer | string): boolean {
     const flowing =
       typeof bytes === 'string' ? this.#socket.write(bytes, 'latin1') : this.#socket.write(bytes)
-    // While the upstream does not take the body it has the idle time to change its mind; while the client
-    // does not send it, the edge keeps the time.
-    if (this.#connected && !this.#heard) this.deadline = flowing ? 0 : this.#deadlineFor('idle')
+    this.#request = flowing ? 'sending' : 'blocked'
+    this.#arm()
     return flowing
   }
 
@@ -122,22 +122,27 @@ export class Connection implements Expiring, ResponseListener {
 
   /** The request is complete: the time for the answer begins. */
   finishRequest(): void {
-    this.#requestSent = true
-    if (!this.#heard && this.#connected) this.deadline = this.#deadlineFor('firstByte')
-    if (this.#answered) this.#release()
+    this.#request = 'sent'
+    if (this.#answer === 'whole') this.#release()
+    else this.#arm()
   }
 
   /** Stops reading: the client is slower than the upstream. */
   pause(): void {
     this.#paused = true
-    this.deadline = 0
+    this.#arm()
     this.#socket.pause()
   }
 
   resume(): void {
     this.#paused = false
-    if (this.#receiving) this.deadline = this.#deadlineFor('idle')
+    this.#arm()
     this.#socket.resume()
+  }
+
+  /** An attempt wants no more of it. Nothing happens when it already serves another. */
+  abandon(attempt: AttemptListener): void {
+    if (this.#state.kind === 'busy' && this.#state.attempt === attempt) this.destroy()
   }
 
   /** Ends the connection at once; the attempt hears nothing more. */
@@ -158,14 +163,16 @@ export class Connection implements Expiring, ResponseListener {
   // What the parser says
 
   onInformational(status: number, fields: FieldLines): void {
-    if (this.#state.kind === 'busy') this.#state.attempt.onInformational(status, fields)
+    if (this.#state.kind !== 'busy') return
+    if (status === 100 && this.#request === 'uninvited') this.#request = 'sending'
+    this.#state.attempt.onInformational(status, fields)
   }
 
   onHead(head: ResponseHead): void {
     this.#keepAlive = head.keepAlive
     this.#idleSeconds = idleSecondsOf(head, this.#endpoint.idleTimeout)
     if (this.#state.kind !== 'busy') return
-    this.#receiving = true
+    this.#answer = 'receiving'
     this.#state.attempt.onHead(head)
   }
 
@@ -175,12 +182,10 @@ export class Connection implements Expiring, ResponseListener {
 
   onEnd(trailers: FieldLines): void {
     if (this.#state.kind !== 'busy') return
-    const { attempt } = this.#state
-    this.#answered = true
-    this.#receiving = false
-    this.deadline = 0
-    attempt.onEnd(trailers)
-    if (this.#requestSent) this.#release()
+    this.#answer = 'whole'
+    this.#state.attempt.onEnd(trailers)
+    if (this.#request === 'sent') this.#release()
+    else this.#arm()
   }
 
   // What the socket says
@@ -219,7 +224,14 @@ export class Connection implements Expiring, ResponseListener {
 
   #onConnected(): void {
     this.#connected = true
-    if (this.#state.kind === 'busy') this.deadline = this.#requestSent ? this.#deadlineFor('firstByte') : 0
+    this.#arm()
+  }
+
+  #onDrain(): void {
+    if (this.#state.kind !== 'busy') return
+    if (this.#request === 'blocked') this.#request = 'sending'
+    this.#arm()
+    this.#state.attempt.onDrain()
   }
 
   #onBytes(bytes: Buffer): void {
@@ -237,7 +249,7 @@ export class Connection implements Expiring, ResponseListener {
       this.#fail(new GatewayError('upstream_malformed', { cause: error }))
       return
     }
-    if (this.#receiving && !this.#paused) this.deadline = this.#deadlineFor('idle')
+    if (this.#answer === 'receiving') this.#arm()
     attempt.afterRead()
   }
 
@@ -245,11 +257,11 @@ export class Connection implements Expiring, ResponseListener {
     if (this.#state.kind !== 'busy') return this.destroy()
     const { attempt } = this.#state
     const whole = this.#heard && this.#parser.close()
-    if (!whole)
+    if (!whole) {
       this.#fail(
         new GatewayError('upstream_reset', { cause: new Error('closed before the end of the answer') }),
       )
-    else if (this.#answered) {
+    } else if (this.#answer === 'whole') {
       attempt.afterRead()
       this.destroy()
     }
@@ -270,20 +282,32 @@ export class Connection implements Expiring, ResponseListener {
   #fail(error: GatewayError): void {
     const state = this.#state
     this.destroy()
-    if (state.kind === 'busy' && !this.#answered) state.attempt.onFailure(error)
+    if (state.kind === 'busy' && this.#answer !== 'whole') state.attempt.onFailure(error)
   }
 
   #release(): void {
-    if (!this.#keepAlive || this.#state.kind !== 'busy') return this.destroy()
+    // Bytes that the upstream has not taken would stand in front of the next request.
+    if (!this.#keepAlive || this.#state.kind !== 'busy' || this.#socket.writableLength > 0)
+      return this.destroy()
     this.#state = IDLE
     this.deadline = deadlineIn(this.#idleSeconds)
     // A slow client may have left it paused; idle, it must hear the upstream's FIN.
-    this.#socket.resume()
+    if (this.#paused) this.#socket.resume()
     this.#owner.onReleased(this)
   }
 
-  #deadlineFor(phase: 'firstByte' | 'idle'): number {
-    return this.#state.kind === 'busy' ? deadlineIn(this.#state.attempt.timeouts[phase]) : 0
+  /** Sets the deadline anew after anything has moved. While connecting, the one for that stands. */
+  #arm(): void {
+    if (this.#state.kind === 'busy' && this.#connected) this.deadline = this.#nextDeadline()
+  }
+
+  /** The one place that says who is waited for, and how long. 0: for the client, whose time the edge keeps. */
+  #nextDeadline(): number {
+    if (this.#state.kind !== 'busy') return 0
+    const { timeouts } = this.#state.attempt
+    if (this.#request === 'blocked') return deadlineIn(timeouts.idle)
+    if (this.#request === 'sending' || this.#paused || this.#answer === 'whole') return 0
+    return deadlineIn(this.#answer === 'receiving' ? timeouts.idle : timeouts.firstByte)
   }
 }
 

@@ -76,7 +76,7 @@ async function use(connection: Connection, path = '/'): Promise<void> {
     onDrain() {},
     onFailure: reject,
   }
-  connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, attempt, false)
+  connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, attempt, 'none')
   await promise
   // `onEnd` comes just before the release, in the same turn.
   await Promise.resolve()

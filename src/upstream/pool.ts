@@ -5,6 +5,9 @@ import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wi
 import { Connection, type ConnectionOwner } from './connection.ts'
 import type { Endpoint } from './endpoint.ts'
 
+/** Requests that may wait for a connection to one endpoint; beyond, waiting would not help either. */
+const MAX_WAITING = 4_096
+
 type Receiver = (connection: Connection | GatewayError) => void
 
 export class Pool implements ConnectionOwner {
@@ -44,6 +47,10 @@ export class Pool implements ConnectionOwner {
       // At the bound with idle ones left: one of them makes room.
       this.#idle[0]!.destroy()
       receive(this.#open())
+      return null
+    }
+    if (this.#waiting.size >= MAX_WAITING) {
+      receive(new GatewayError('upstream_busy'))
       return null
     }
     const waiter = new Waiter(receive, fresh, deadlineIn(seconds), () => this.#waiting.delete(waiter))

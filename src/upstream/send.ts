@@ -79,29 +79,29 @@ class Attempt implements AttemptListener {
 
   begin(fresh: boolean): void {
     if (this.#exchange.aborted) return this.#refuse(new GatewayError('client_gone'))
-    this.#exchange.onAbort(() => this.#abort())
-    const wait = this.timeouts.firstByte
-    this.#giveUpWaiting = this.#options.pool.acquire(connection => this.#send(connection), wait, fresh)
-  }
-
-  #send(connection: Connection | GatewayError): void {
-    this.#giveUpWaiting = null
-    if (connection instanceof GatewayError) return this.#refuse(connection)
-    const { body, method, framing } = this.#exchange
-    this.#connection = connection
-    this.#exchange.attempts++
     let head: string
     try {
       head = this.#encodeHead()
     } catch (error) {
-      connection.destroy()
       return this.#refuse(asGatewayError(error))
     }
-    connection.send(method, head, this, body !== null)
+    this.#exchange.onAbort(() => this.#abort())
+    const wait = this.timeouts.firstByte
+    this.#giveUpWaiting = this.#options.pool.acquire(connection => this.#send(head, connection), wait, fresh)
+  }
+
+  #send(head: string, connection: Connection | GatewayError): void {
+    this.#giveUpWaiting = null
+    if (connection instanceof GatewayError) return this.#refuse(connection)
+    const { body, method, framing, expectContinue } = this.#exchange
+    this.#connection = connection
+    this.#exchange.attempts++
+    connection.send(method, head, this, body === null ? 'none' : expectContinue ? 'on-invitation' : 'follows')
     if (body === null) return
     this.#upload = new Upload(connection, body, {
       chunked: framing === 'chunked',
       refusedTrailers: this.#options.asserted,
+      abandon: () => connection.abandon(this),
       onBroken: error => this.#break(asGatewayError(error)),
     })
     this.#upload.start()
@@ -114,9 +114,7 @@ class Attempt implements AttemptListener {
     return encodeRequestHead({
       method: exchange.method,
       target: endpoint.basePath + path + exchange.query,
-      authority: endpoint.preserveHost
-        ? (exchange.headers.get('host') ?? endpoint.authority)
-        : endpoint.authority,
+      authority: (endpoint.preserveHost && exchange.authority) || endpoint.authority,
       headers: exchange.headers,
       nominated: exchange.nominated,
       asserted: this.#options.asserted,
@@ -138,7 +136,7 @@ class Attempt implements AttemptListener {
 
   onHead(head: ResponseHead): void {
     this.#head = head
-    if (head.hasBody) this.#body = new AnswerBody(this.#connection!)
+    if (head.hasBody) this.#body = new AnswerBody(this.#connection!, this)
   }
 
   onData(data: Buffer): void {
@@ -146,13 +144,14 @@ class Attempt implements AttemptListener {
   }
 
   onEnd(trailers: FieldLines): void {
-    this.#body?.end(trailers)
+    // From here on the connection may serve others: nothing that happens to this exchange is about it any more.
+    this.#exchange.onAbort(null)
     if (this.#upload !== null && !this.#upload.whole) {
       // Answered before the request was complete: its rest has no place to go.
       this.#upload.stop()
-      this.#connection!.destroy()
+      this.#connection!.abandon(this)
     }
-    if (this.#settled) this.#exchange.onAbort(null)
+    this.#body?.end(trailers)
   }
 
   afterRead(): void {
@@ -161,7 +160,6 @@ class Attempt implements AttemptListener {
     const { status, fields, contentLength } = this.#head
     const whole = this.#body === null ? null : this.#body.takeWhole()
     if (whole === null) this.#body?.settle()
-    else this.#exchange.onAbort(null)
     this.#resolve({
       status,
       headers: this.#passable(fields),
@@ -206,7 +204,7 @@ class Attempt implements AttemptListener {
   #abort(): void {
     this.#giveUpWaiting?.()
     this.#upload?.stop()
-    this.#connection?.destroy()
+    this.#connection?.abandon(this)
     if (!this.#settled) this.#refuse(new GatewayError('client_gone'))
   }
 

@@ -3,24 +3,32 @@ import type { BodySink } from '../wire/body.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
 import type { Connection } from './connection.ts'
 
+export interface UploadOptions {
+  readonly chunked: boolean
+  /** Canonical names of trailers that clients may not send. */
+  readonly refusedTrailers: ReadonlySet<string>
+  /** Lets go of the connection. */
+  readonly abandon: () => void
+  /** Told, after that, why the body broke off. */
+  readonly onBroken: (error: Error) => void
+}
+
 /** The body of a request on its way up: framed again by the gateway, so that what one parser accepted is what goes out. */
 export class Upload implements BodySink {
   readonly #connection: Connection
   readonly #body: RequestBody
   readonly #chunked: boolean
   readonly #refusedTrailers: ReadonlySet<string>
+  readonly #abandon: () => void
   readonly #onBroken: (error: Error) => void
   #state: 'flowing' | 'whole' | 'stopped' = 'flowing'
 
-  constructor(
-    connection: Connection,
-    body: RequestBody,
-    options: { chunked: boolean; refusedTrailers: ReadonlySet<string>; onBroken: (error: Error) => void },
-  ) {
+  constructor(connection: Connection, body: RequestBody, options: UploadOptions) {
     this.#connection = connection
     this.#body = body
     this.#chunked = options.chunked
     this.#refusedTrailers = options.refusedTrailers
+    this.#abandon = options.abandon
     this.#onBroken = options.onBroken
   }
 
@@ -61,7 +69,7 @@ export class Upload implements BodySink {
     if (this.#state !== 'flowing') return
     this.#state = 'stopped'
     // Without its last chunk or byte the upstream cannot take the body for whole.
-    this.#connection.destroy()
+    this.#abandon()
     this.#onBroken(error)
   }
 

@@ -46,8 +46,6 @@ export function encodeRequestHead(head: RequestHead): string {
     if (name.owner !== 'end-to-end' || head.asserted.has(name.canonical) || head.dropped.has(name.lower))
       continue
     if (head.nominated?.has(name.lower) || head.replaced?.has(name.canonical)) continue
-    // supabase-js repeats its opaque API key as a bearer; it is no token, and no service may learn it that way.
-    if (name.canonical === 'authorization' && isOpaqueKey(lines[2 * i + 1]!)) continue
     text += `${lines[2 * i]}: ${lines[2 * i + 1]}\r\n`
   }
   text += head.ownLines
@@ -65,9 +63,4 @@ export function fieldLine(name: string, value: string): string {
   if (!isToken(name) || !isFieldValue(value))
     throw new TypeError(`header ${JSON.stringify(name)} is not safe to send`)
   return `${name}: ${value}\r\n`
-}
-
-/** A Supabase API key of the new kind (`sb_publishable_…`, `sb_secret_…`) in the place of a token. */
-export function isOpaqueKey(authorization: string): boolean {
-  return /^bearer\s+sb_/i.test(authorization)
 }

@@ -9,7 +9,6 @@ import { MalformedResponse } from './malformed.ts'
 
 export interface ResponseHead {
   readonly status: number
-  readonly reason: string
   /** Field lines as sent, framing and hop-by-hop fields included. */
   readonly fields: FieldLines
   /** Bytes announced by Content-Length, or -1. Set for HEAD and 304 too, where no body follows. */
@@ -60,13 +59,6 @@ export class ResponseParser {
     this.#requestMethod = requestMethod
     this.#informational = 0
     this.#partial = null
-  }
-
-  /** True once an answer's first byte came and until its last. */
-  get underway(): boolean {
-    return (
-      (this.#state !== 'head' && this.#state !== 'idle' && this.#state !== 'done') || this.#partial !== null
-    )
   }
 
   /**
@@ -181,7 +173,6 @@ export class ResponseParser {
     if (!bodyExpected && at < length) throw new MalformedResponse('bytes behind the end of the answer')
     this.#listener.onHead({
       status,
-      reason: line.slice(13),
       fields,
       contentLength: framing.contentLength,
       keepAlive: framing.keepAlive && delimited,

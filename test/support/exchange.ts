@@ -23,6 +23,7 @@ export function exchangeOf(options: ExchangeOptions = {}): Exchange {
     startedAt: performance.now(),
     method: options.method ?? 'GET',
     target: options.target ?? '/',
+    authority: 'gateway.test',
     host: 'gateway.test',
     headers,
     nominated: connectionOptions(headers.getAll('connection')),
