@@ -6,6 +6,7 @@ import { checkConfig } from './check.ts'
 import { defaultRoutes } from './default-routes.ts'
 import { parseDotenv } from './dotenv.ts'
 import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
+import { weakerFallbacks } from './fallbacks.ts'
 import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
 import { describeIssues, dotted, type Problem, type SchemaProblem } from './problem.ts'
 import { type GatewayConfig, type GatewayOptions, gatewaySchema } from './schema.ts'
@@ -82,6 +83,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
       problems.push(problem)
   }
   if (config === null || problems.length > 0) return fail(problems)
+  warnings.push(...weakerFallbacks(config))
   return { config: deepFreeze(config), problems: [], file: path, warnings }
 }
 

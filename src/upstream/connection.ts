@@ -169,7 +169,8 @@ export class Connection implements Expiring, ResponseListener {
   }
 
   onHead(head: ResponseHead): void {
-    this.#keepAlive = head.keepAlive
+    // Answered before it had the whole request: whether it will ever read the rest, nobody knows.
+    this.#keepAlive = head.keepAlive && this.#request === 'sent'
     this.#idleSeconds = idleSecondsOf(head, this.#endpoint.idleTimeout)
     if (this.#state.kind !== 'busy') return
     this.#answer = 'receiving'
