@@ -31,7 +31,9 @@ const server = z.strictObject({
     .min(0)
     .default(240)
     .describe('bytes/s that a request body must keep up on average, after 10 s; 0: any'),
-  sendTimeout: duration.default(60).describe('time in which a client takes nothing of a streamed answer'),
+  sendTimeout: duration
+    .default(60)
+    .describe('how long a client may take nothing of an answer that waits for it'),
   keepAliveTimeout: duration.default(75).describe('idle time after which a client connection is closed'),
   drainDelay: duration
     .default(0)

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import type { RequestBody } from '../exchange.ts'
 import type { BodySink } from '../wire/body.ts'
+import { countBodyBytes } from '../wire/body-garbage.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 
 /** Seconds before the average rate counts: connections start slowly. */
@@ -94,6 +95,7 @@ export class IncomingBody implements RequestBody, Expiring {
     if (this.#sink === null) return
     if (this.#heldBack) this.invited()
     this.received += chunk.length
+    countBodyBytes(chunk.length)
     if (this.received > this.#limit) return this.break(new GatewayError('body_too_large'))
     if (this.#tooSlow()) return this.expire()
     this.deadline = deadlineIn(this.#pace.idle)

@@ -1,5 +1,6 @@
 import type { GatewayError } from '../errors.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
+import { countBodyBytes } from '../wire/body-garbage.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 
@@ -52,6 +53,7 @@ export class AnswerBody implements BodySource {
   /** @param data a view that is valid during the call only */
   push(data: Buffer): void {
     const chunk = Buffer.from(data)
+    countBodyBytes(chunk.length)
     if (this.#sink === null) this.#held.push(chunk)
     else if (!this.#sink.write(chunk)) this.pause()
   }
