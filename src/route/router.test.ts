@@ -183,6 +183,7 @@ function reference(routes: readonly Route[], request: Request) {
     hostRank(candidate.host, host)!,
     ...Array.from({ length: 6 }, (_, index) => KIND_RANK[candidate.segments[index]?.kind ?? 'end']),
     -candidate.headers.length,
+    candidate.methods === null ? 1 : 0,
     routes.indexOf(candidate),
   ]
   const [best] = candidates.filter(allows).sort((a, b) => {
