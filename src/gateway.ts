@@ -1,5 +1,6 @@
 /** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
 
+import { routableOf, segmentsOf } from './config/routable.ts'
 import type { GatewayConfig, RouteConfig, UpstreamConfig } from './config/schema.ts'
 import { GatewayError } from './errors.ts'
 import { compose, type Exchange, type Handler, type Policy, type RouteInfo, reply } from './exchange.ts'
@@ -10,7 +11,6 @@ import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
 import { decodePath } from './route/path.ts'
-import { parsePattern } from './route/pattern.ts'
 import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
 import { type Routable, Router, type RouterResult } from './route/router.ts'
 import { serviceRoutes } from './service/routes.ts'
@@ -186,23 +186,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
 }
 
 function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): CompiledRoute {
-  return {
-    name: route.name ?? route.path,
-    path: route.path,
-    host: route.host?.toLowerCase() ?? null,
-    segments: segmentsOf(route.path),
-    methods: route.methods === undefined ? null : new Set<string>(route.methods),
-    headers: Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
-    crossOrigin,
-    handle,
-  }
-}
-
-/** Patterns were checked with the configuration. */
-function segmentsOf(path: string) {
-  const segments = parsePattern(path)
-  if (typeof segments === 'string') throw new TypeError(`path ${JSON.stringify(path)} ${segments}`)
-  return segments
+  return { ...routableOf(route), name: route.name ?? route.path, path: route.path, crossOrigin, handle }
 }
 
 function rewriteOf(route: RouteConfig): { rewrite: Rewrite | null; strippedPrefix: string | null } {

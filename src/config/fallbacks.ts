@@ -1,7 +1,7 @@
-import { parsePattern } from '../route/pattern.ts'
-import { type Routable, Router } from '../route/router.ts'
+import { Router } from '../route/router.ts'
 import { RequestHeaders } from '../wire/request-headers.ts'
-import { type GatewayConfig, METHODS, type RouteConfig } from './schema.ts'
+import { routableOf } from './routable.ts'
+import { type GatewayConfig, METHODS } from './schema.ts'
 
 const STRENGTH = { none: 0, optional: 1, required: 2 } as const
 
@@ -35,14 +35,4 @@ export function weakerFallbacks(config: GatewayConfig): string[] {
     )
   }
   return warnings
-}
-
-function routableOf(route: RouteConfig): Routable {
-  const segments = parsePattern(route.path)
-  return {
-    host: route.host?.toLowerCase() ?? null,
-    segments: typeof segments === 'string' ? [] : segments,
-    methods: route.methods === undefined ? null : new Set<string>(route.methods),
-    headers: Object.entries(route.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
-  }
 }
