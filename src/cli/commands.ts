@@ -83,15 +83,19 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
   return error.stack ?? String(error)
 }
 
+/** Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
+const ECHO_MS = 40
+
 /** Hears SIGTERM and SIGINT from now on: also one that comes while the gateway is still starting. */
 function listenForSignals(): { first: Promise<void>; onNext(listener: () => void): void } {
   let next: (() => void) | null = null
   const first = new Promise<void>(resolve => {
-    let heard = false
+    let heardAt = 0
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
       process.on(name, () => {
-        if (heard) next?.()
-        heard = true
+        const now = performance.now()
+        if (heardAt === 0) heardAt = now
+        else if (now - heardAt > ECHO_MS) next?.()
         resolve()
       })
     }
