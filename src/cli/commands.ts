@@ -84,7 +84,7 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
 }
 
 /** Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
-const ECHO_MS = 40
+const NPM_ECHO_MS = 300
 
 /** Hears SIGTERM and SIGINT from now on: also one that comes while the gateway is still starting. */
 function listenForSignals(): { first: Promise<void>; onNext(listener: () => void): void } {
@@ -95,7 +95,7 @@ function listenForSignals(): { first: Promise<void>; onNext(listener: () => void
       process.on(name, () => {
         const now = performance.now()
         if (heardAt === 0) heardAt = now
-        else if (now - heardAt > ECHO_MS) next?.()
+        else if (!isEcho(name, now - heardAt)) next?.()
         resolve()
       })
     }
@@ -106,6 +106,10 @@ function listenForSignals(): { first: Promise<void>; onNext(listener: () => void
       next = listener
     },
   }
+}
+
+function isEcho(name: string, after: number): boolean {
+  return name === 'SIGINT' && process.env.npm_lifecycle_event !== undefined && after < NPM_ECHO_MS
 }
 
 /** A fault that escaped its exchange is logged; the other exchanges go on. */
