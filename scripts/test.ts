@@ -15,9 +15,18 @@ const patterns = process.argv.slice(2)
 const files =
   patterns.length > 0
     ? patterns
-    : globSync(['src/**/*.test.ts', 'demo/**/*.test.ts', 'bench/*.test.ts', 'test/**/*.test.ts'], {
-        cwd: root,
-      })
+    : globSync(
+        [
+          'src/**/*.test.ts',
+          'demo/**/*.test.ts',
+          'bench/*.test.ts',
+          'bench/upstream/*.test.ts',
+          'test/**/*.test.ts',
+        ],
+        {
+          cwd: root,
+        },
+      )
 
 /** One step that either passes or fails as a whole. */
 function step(name: string, command: string, args: readonly string[]): boolean {

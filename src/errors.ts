@@ -50,12 +50,7 @@ export const ERRORS = {
     'The request headers are too large.',
     'client',
   ),
-  unsupported_coding: entry(
-    501,
-    'Not Implemented',
-    'Only the chunked transfer coding is supported.',
-    'client',
-  ),
+  unsupported_coding: entry(400, 'Bad Request', 'Only the chunked transfer coding is supported.', 'client'),
   unsupported_method: entry(501, 'Not Implemented', 'The request method is not supported.', 'client'),
   unsupported_version: entry(
     505,

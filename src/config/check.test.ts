@@ -80,7 +80,7 @@ describe('the keys of tokens', () => {
     [
       'the published secret',
       { identity: { secret: 'YOUR_DEFAULT_JWT_SECRET_KEY_CHANGE_ME_IN_ENV_OR_SECRET' } },
-      /^identity\.secret is the published default/,
+      /^identity\.secret is a published placeholder/,
     ],
     ['no key at all', { identity: {}, routes: [{ path: '/', upstream: UPSTREAM }] }, /^identity has no key/],
     [

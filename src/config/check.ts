@@ -8,7 +8,12 @@ import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig } from './schema.
 import { serviceUrl } from './values.ts'
 
 export const MIN_SECRET_BYTES = 32
-const SEED_SECRET = 'YOUR_DEFAULT_JWT_SECRET_KEY_CHANGE_ME_IN_ENV_OR_SECRET'
+/** Texts that stand for a secret in documents that everybody can read: the first gateway's and Supabase's. */
+const PUBLISHED_SECRETS: ReadonlySet<string> = new Set([
+  'YOUR_DEFAULT_JWT_SECRET_KEY_CHANGE_ME_IN_ENV_OR_SECRET',
+  'TU_SUPABASE_JWT_SECRET_REAL_AQUI',
+  'your-super-secret-jwt-token-with-at-least-32-characters-long',
+])
 
 export function checkConfig(config: GatewayConfig): SchemaProblem[] {
   const problems: SchemaProblem[] = []
@@ -47,7 +52,8 @@ function checkIdentity({ identity, routes }: GatewayConfig, report: Report): voi
 function checkSecret(secret: string, report: Report): void {
   const remedy = 'copy the JWT secret from the Supabase project settings'
   if (secret === '') report(['identity', 'secret'], `is empty: ${remedy}, or unset the variable`)
-  else if (secret === SEED_SECRET) report(['identity', 'secret'], `is the published default: ${remedy}`)
+  else if (PUBLISHED_SECRETS.has(secret))
+    report(['identity', 'secret'], `is a published placeholder: ${remedy}`)
   else if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
     report(['identity', 'secret'], `is shorter than ${MIN_SECRET_BYTES} bytes (RFC 7518 §3.2): ${remedy}`)
   }

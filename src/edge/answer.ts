@@ -13,9 +13,9 @@ import { type FieldLines, passableTrailers, removeField } from '../wire/fields.t
 import type { ClientConnection } from './client-connection.ts'
 import { leaveOpenBehind, reset } from './closing.ts'
 
-/** A request body up to this size is read to its end after an early answer, so that the connection can go on. */
+/** Behind the rest of a request body up to this size the connection can go on. */
 const DRAINABLE_BYTES = 65_536
-/** Seconds for which the rest of a larger one is read and dropped, so that the client gets to see the answer. */
+/** Seconds that the rest of a request gets, after its answer, to be read and dropped. */
 const LINGER_SECONDS = 2
 
 export interface AnswerContext {
@@ -131,7 +131,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   #sendHead(reply: Reply): void {
     const { status, headers, body } = reply
-    if (this.#mustClose || this.#context.draining() || (this.#unread && !this.#drainable)) {
+    // A client that was too slow would be given another go.
+    const tooSlow = reply.error?.code === 'request_timeout'
+    if (this.#mustClose || tooSlow || this.#context.draining() || (this.#unread && !this.#drainable)) {
       this.closeAfterwards()
       headers.push('Connection', 'close')
     }
@@ -182,7 +184,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #end(body: string | Buffer | null): void {
     this.#source = null
     this.#phase = 'flushing'
-    const lingers = this.#unread && !this.#drainable
+    const lingers = this.#unread && (!this.#drainable || this.#mustClose)
     if (this.#unread) this.#dropRest()
     if (lingers) {
       this.closeAfterwards()
@@ -200,25 +202,31 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #flushed(lingers: boolean): void {
     if (this.#phase !== 'flushing') return
     this.#settle('answered')
-    if (lingers) return this.#linger()
+    if (lingers || (this.#unread && !this.#mustClose)) return this.#linger(lingers)
     this.#leave()
     // `node:http` closes by itself only if the head could still say so
     if (this.#mustClose) this.#request.socket.end()
   }
 
   /**
-   * Half-closes and reads on for a while (RFC 9112 §9.6): closing with unread bytes in the socket would reset the
-   * connection and, often, destroy the answer on its way.
+   * Reads on for a while: until the rest of a short request is there, and the connection can go on; or, half-closed
+   * (RFC 9112 §9.6), because closing with unread bytes in the socket would reset the connection and, often, destroy the
+   * answer on its way.
    */
-  #linger(): void {
+  #linger(closes: boolean): void {
     this.#phase = 'lingering'
     this.deadline = deadlineIn(LINGER_SECONDS)
     watchDeadline(this)
-    this.#request.once('end', () => this.#phase === 'lingering' && this.#closeNow())
-    this.#request.socket.end()
+    this.#request.once('end', () => {
+      if (this.#phase !== 'lingering') return
+      if (closes) this.#closeNow()
+      else this.#leave()
+    })
+    if (closes) this.#request.socket.end()
   }
 
   #closeNow(): void {
+    this.#context.connection.close()
     this.#leave()
     this.#request.socket.destroySoon()
   }

@@ -175,7 +175,7 @@ function refuse(socket: Socket, code: ErrorCode, reason: string, options: Listen
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
       (code === 'method_not_allowed' ? `Allow: ${FORWARDABLE_METHODS}\r\n` : '') +
-      `Connection: close\r\nX-Request-ID: ${id}\r\nX-Process-Time: 0.000000\r\n\r\n${body}`,
+      `Date: ${new Date().toUTCString()}\r\nConnection: close\r\nX-Request-ID: ${id}\r\nX-Process-Time: 0.000000\r\n\r\n${body}`,
   )
   // What is still arriving is dropped for a moment, so that the answer is not lost to a reset.
   socket.resume()

@@ -19,6 +19,8 @@ export interface AttemptListener extends ResponseListener {
   afterRead(): void
   /** The socket takes bytes again. */
   onDrain(): void
+  /** The upstream takes no more of the request. An answer, or a failure, follows. */
+  onRefused(): void
   onFailure(error: GatewayError): void
 }
 
@@ -39,8 +41,11 @@ type State =
 const IDLE: State = { kind: 'idle' }
 const CLOSED: State = { kind: 'closed' }
 
-/** `invited`: the upstream has to say `100 Continue` first. `sending`: the client's turn. `blocked`: the upstream's. */
-type RequestPhase = 'uninvited' | 'sending' | 'blocked' | 'sent'
+/**
+ * `uninvited`: the upstream has to say `100 Continue` first. `sending`: the client's turn. `blocked`: the upstream's.
+ * `refused`: it takes no more, and its answer may be on the way.
+ */
+type RequestPhase = 'uninvited' | 'sending' | 'blocked' | 'refused' | 'sent'
 type AnswerPhase = 'awaited' | 'receiving' | 'whole'
 
 export class Connection implements Expiring, ResponseListener {
@@ -57,6 +62,7 @@ export class Connection implements Expiring, ResponseListener {
   #heard = false
   #paused = false
   #keepAlive = true
+  #hearsRefusals = false
   #served = 0
   #idleSeconds: number
 
@@ -104,11 +110,39 @@ export class Connection implements Expiring, ResponseListener {
 
   /** @returns false when the socket is full: `onDrain` follows */
   write(bytes: Buffer | string): boolean {
+    if (this.#request === 'refused') return true
+    this.#hearRefusals()
     const flowing =
       typeof bytes === 'string' ? this.#socket.write(bytes, 'latin1') : this.#socket.write(bytes)
     this.#request = flowing ? 'sending' : 'blocked'
     this.#arm()
     return flowing
+  }
+
+  /**
+   * An upstream that answers early and closes makes writing fail while its answer still waits to be read, and a socket
+   * that fails to write is destroyed with all it holds. So such failures are taken from the socket and become a phase:
+   * the upload ends, the answer is read. Put in front of the methods that every Writable implements, once a body is sent.
+   */
+  #hearRefusals(): void {
+    if (this.#hearsRefusals) return
+    this.#hearsRefusals = true
+    const socket = this.#socket
+    const { _write: write, _writev: writev } = socket
+    const guard = (done: (error?: Error | null) => void) => (error?: Error | null) => {
+      if (error == null || !isRefusal(error)) return done(error)
+      this.#onRefused()
+      done()
+    }
+    socket._write = (chunk, encoding, done) => write.call(socket, chunk, encoding, guard(done))
+    if (writev !== undefined) socket._writev = (chunks, done) => writev.call(socket, chunks, guard(done))
+  }
+
+  #onRefused(): void {
+    if (this.#state.kind !== 'busy' || this.#request === 'refused' || this.#request === 'sent') return
+    this.#request = 'refused'
+    this.#arm()
+    this.#state.attempt.onRefused()
   }
 
   /** Writes several pieces as one. */
@@ -122,6 +156,7 @@ export class Connection implements Expiring, ResponseListener {
 
   /** The request is complete: the time for the answer begins. */
   finishRequest(): void {
+    if (this.#request === 'refused') return
     this.#request = 'sent'
     if (this.#answer === 'whole') this.#release()
     else this.#arm()
@@ -232,7 +267,7 @@ export class Connection implements Expiring, ResponseListener {
     if (this.#state.kind !== 'busy') return
     if (this.#request === 'blocked') this.#request = 'sending'
     this.#arm()
-    this.#state.attempt.onDrain()
+    if (this.#request !== 'refused') this.#state.attempt.onDrain()
   }
 
   #onBytes(bytes: Buffer): void {
@@ -310,6 +345,10 @@ export class Connection implements Expiring, ResponseListener {
     if (this.#request === 'sending' || this.#paused || this.#answer === 'whole') return 0
     return deadlineIn(this.#answer === 'receiving' ? timeouts.idle : timeouts.firstByte)
   }
+}
+
+function isRefusal(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'EPIPE' || error.code === 'ECONNRESET'
 }
 
 const CONNECT_ERRORS: ReadonlySet<string> = new Set([

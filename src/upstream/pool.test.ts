@@ -74,6 +74,7 @@ async function use(connection: Connection, path = '/'): Promise<void> {
     onEnd: () => resolve(),
     afterRead() {},
     onDrain() {},
+    onRefused() {},
     onFailure: reject,
   }
   connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, attempt, 'none')

@@ -172,6 +172,10 @@ class Attempt implements AttemptListener {
     this.#upload?.drained()
   }
 
+  onRefused(): void {
+    this.#upload?.stop()
+  }
+
   onFailure(error: GatewayError): void {
     this.#upload?.stop()
     if (!this.#settled && this.#mayTryAgain(error)) this.begin(true)
