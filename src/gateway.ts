@@ -2,17 +2,15 @@
 
 import { routableOf, segmentsOf } from './config/routable.ts'
 import type { GatewayConfig, RouteConfig, UpstreamConfig } from './config/schema.ts'
-import { GatewayError } from './errors.ts'
-import { compose, type Exchange, type Handler, type Policy, type RouteInfo, reply } from './exchange.ts'
+import { type DispatchRoute, dispatch } from './dispatch.ts'
+import { compose, type Handler, type Policy, reply } from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
 import { TokenVerifier } from './identity/verify.ts'
 import { pipelineOf } from './pipeline.ts'
-import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
+import { CORS_FIELDS, cors } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
-import { decodePath } from './route/path.ts'
 import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
-import { type Routable, Router, type RouterResult } from './route/router.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
 import { Pool } from './upstream/pool.ts'
@@ -31,12 +29,6 @@ export interface Gateway {
   /** Fetches keys; resolves after the first attempt. */
   start(): Promise<void>
   close(): void
-}
-
-interface CompiledRoute extends Routable, RouteInfo {
-  readonly handle: Handler
-  /** The gateway answers preflights for it. */
-  readonly crossOrigin: boolean
 }
 
 /** Fields of answers that the gateway writes itself. */
@@ -66,12 +58,9 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     crossOrigin: config.cors !== false,
     handle: compose(frame(methods), handle),
   }))
-  // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
-  const router = new Router<CompiledRoute>([...compiled, ...own])
-  const refusals = new Map<string, Handler>()
-
   return {
-    handle,
+    // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
+    handle: dispatch([...compiled, ...own], frame),
     ready,
     async start() {
       await jwks?.start()
@@ -82,65 +71,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     },
   }
 
-  function handle(exchange: Exchange) {
-    const path = decodePath(exchange.rawPath)
-    if (path === null) return refuse('ambiguous', () => new GatewayError('ambiguous_path'), null)(exchange)
-    exchange.path = path
-    const { headers, host } = exchange
-    const found = isPreflight(exchange)
-      ? findAnnounced(exchange)
-      : router.find({ method: exchange.method, host, path, headers })
-    if (path.includes(';') && !meansTheSame(found, exchange)) {
-      return refuse('ambiguous', () => new GatewayError('ambiguous_path'), null)(exchange)
-    }
-    switch (found.kind) {
-      case 'matched':
-        exchange.route = found.route
-        exchange.params = found.params
-        return found.route.handle(exchange)
-      case 'not_found':
-        return refuse('', () => new GatewayError('not_found'), null)(exchange)
-      case 'method_not_allowed': {
-        const allow = found.allowed.join(', ')
-        return refuse(
-          allow,
-          () => new GatewayError('method_not_allowed', { headers: ['Allow', allow] }),
-          found.allowed,
-        )(exchange)
-      }
-    }
-  }
-
-  /** Some servers cut path parameters (`/admin;x`) off before they route: the path without them must have the same route. */
-  function meansTheSame(
-    found: RouterResult<CompiledRoute>,
-    { method, host, path, headers }: Exchange,
-  ): boolean {
-    const other = router.find({ method, host, path: path.replace(/;[^/]*/g, ''), headers })
-    if (found.kind !== 'matched' || other.kind !== 'matched') return found.kind === other.kind
-    return found.route === other.route
-  }
-
-  /** A preflight asks for the route of the request it announces; to a route without CORS it is an OPTIONS like any other. */
-  function findAnnounced({ headers, host, path }: Exchange) {
-    const method = headers.get('access-control-request-method')!
-    const found = router.find({ method, host, path, headers })
-    if (found.kind !== 'matched' || found.route.crossOrigin) return found
-    return router.find({ method: 'OPTIONS', host, path, headers })
-  }
-
-  /** A handler that refuses, with the gateway-wide CORS around it. One for each kind of refusal. */
-  function refuse(key: string, error: () => GatewayError, methods: readonly string[] | null): Handler {
-    let handler = refusals.get(key)
-    if (handler === undefined) {
-      handler = compose(frame(methods), () => {
-        throw error()
-      })
-      refusals.set(key, handler)
-    }
-    return handler
-  }
-
+  /** What stands around answers that no route gives. */
   function frame(methods: readonly string[] | null): Policy[] {
     return config.cors === false ? [problems()] : [cors(config.cors, methods), problems()]
   }
@@ -185,7 +116,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
   }
 }
 
-function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): CompiledRoute {
+function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): DispatchRoute {
   return { ...routableOf(route), name: route.name ?? route.path, path: route.path, crossOrigin, handle }
 }
 

@@ -6,7 +6,7 @@ import { registerHooks } from 'node:module'
 import { extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Environment } from './env.ts'
-import { dotted, type Problem } from './problem.ts'
+import type { Problem, SchemaProblem } from './problem.ts'
 
 const NAMES = ['ts', 'mts', 'js', 'mjs', 'yaml', 'yml', 'json'].map(
   extension => `gateway.config.${extension}`,
@@ -126,11 +126,10 @@ const MAX_DEPTH = 32
 export function fillVariables(
   value: unknown,
   environment: Environment,
-  problems: Problem[],
+  problems: SchemaProblem[],
   path: readonly PropertyKey[] = [],
 ): unknown {
-  const report = (message: string, at = path): void =>
-    void problems.push({ place: dotted(at) || 'config', message })
+  const report = (message: string, at = path): void => void problems.push({ path: at, message })
   if (typeof value === 'string') {
     return value.replace(
       /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g,

@@ -185,6 +185,28 @@ describe('a faulty configuration', () => {
     assert.match(problems.join(), /^GATEWAY_CORS_ORIGINS is no origin/)
   })
 
+  test('has the faults of one route told beside each other, of whatever kind they are', async () => {
+    const told = (
+      await problemsOf({
+        upstreams: { a: { url: `\${NOT_SET_ANYWHERE}` } },
+        routes: [
+          { path: 'b', upstream: 'nowhere', foo: 1, claimHeaders: { 'bad name': 'x', 'X-User-ID': 'sub' } },
+        ],
+      })
+    ).join('\n')
+    for (const part of [
+      'foo is not a known key',
+      'path must begin with /',
+      'names no upstream',
+      'bad name',
+      'X-User-ID',
+    ]) {
+      assert.ok(told.includes(part), `${part} in ${told}`)
+    }
+    assert.match(told, /:\d+:\d+: upstreams\.a\.url \$\{NOT_SET_ANYWHERE\} is not set/)
+    assert.doesNotMatch(told, /is no http/)
+  })
+
   test('says in words what must stand there', async () => {
     const words: [unknown, RegExp][] = [
       [{ routes: [{ ...ROUTE, rewrite: 'b' }] }, /routes\[0\]\.rewrite must begin with \/(?:$|\s)/],

@@ -2,14 +2,14 @@
 
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { checkConfig } from './check.ts'
 import { defaultRoutes } from './default-routes.ts'
 import { parseDotenv } from './dotenv.ts'
 import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
 import { weakerFallbacks } from './fallbacks.ts'
 import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
-import { describeIssues, dotted, type Problem, type SchemaProblem } from './problem.ts'
-import { type GatewayConfig, type GatewayOptions, gatewaySchema } from './schema.ts'
+import { isObject, parseOptions } from './parse.ts'
+import { dotted, type Problem, type SchemaProblem } from './problem.ts'
+import type { GatewayConfig, GatewayOptions } from './schema.ts'
 
 export interface LoadOptions {
   /** Config file; default: GATEWAY_CONFIG, or gateway.config.* in the directory. */
@@ -58,8 +58,8 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
 
   const file = path === null ? null : await readConfigFile(resolve(directory, path))
   if (file !== null && 'message' in file) return fail([file])
-  const problems: Problem[] = []
-  const written = fillVariables(file === null ? (options.options ?? {}) : file.value, environment, problems)
+  const unset: SchemaProblem[] = []
+  const written = fillVariables(file === null ? (options.options ?? {}) : file.value, environment, unset)
   if (!isObject(written))
     return fail([{ place: path ?? '', message: 'must hold an object with the settings' }])
 
@@ -77,66 +77,18 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   mergeEnvironment(merged, fromEnvironment.options)
   mergeOrigins(merged, fromEnvironment.allowedOrigins, origins)
 
-  const { config, found } = parse(merged)
-  for (const problem of found.map(problem => locate(problem, origins, file))) {
-    if (!problems.some(({ place, message }) => place === problem.place && message === problem.message))
-      problems.push(problem)
+  const { config, found } = parseOptions(merged)
+  // A variable that is not set leaves an empty text, whose own faults are no news.
+  const told = new Set(unset.map(({ path }) => dotted(path)))
+  const problems: Problem[] = []
+  for (const problem of [...unset, ...found.filter(({ path }) => !told.has(dotted(path)))]) {
+    const { place, message } = locate(problem, origins, file)
+    if (!problems.some(known => known.place === place && known.message === message))
+      problems.push({ place, message })
   }
   if (config === null || problems.length > 0) return fail(problems)
   warnings.push(...weakerFallbacks(config))
   return { config: deepFreeze(config), problems: [], file: path, warnings }
-}
-
-/** Parses and checks. What is wrong with the form of one part does not hide what is wrong with another. */
-function parse(options: Record<string, unknown>): {
-  config: GatewayConfig | null
-  found: readonly SchemaProblem[]
-} {
-  const parsed = gatewaySchema.safeParse(options)
-  if (parsed.success) return { config: parsed.data, found: checkConfig(parsed.data) }
-  const found = describeIssues(parsed.error.issues, { keysAt, isPresent: path => isPresent(options, path) })
-  const sound = gatewaySchema.safeParse(
-    withoutParts(
-      options,
-      found.map(({ path }) => path),
-    ),
-  )
-  return { config: null, found: sound.success ? [...found, ...checkConfig(sound.data)] : found }
-}
-
-/** Stands in for a faulty entry of a list or table, so that the others keep their places and are checked. */
-const SOUND_ENTRIES: Readonly<Record<string, (place: string) => unknown>> = {
-  routes: place => ({ path: `/placeholder-${place}`, auth: 'none', respond: {} }),
-  upstreams: () => ({ url: 'http://placeholder.invalid' }),
-}
-
-/** A copy with the faulty parts taken out, or replaced by sound ones where that would move others. */
-function withoutParts(
-  options: Record<string, unknown>,
-  paths: readonly (readonly PropertyKey[])[],
-): Record<string, unknown> {
-  const copy = { ...options }
-  for (const path of paths) {
-    const [table, place] = path.map(String)
-    const entries = copy[table!]
-    const sound = SOUND_ENTRIES[table!]
-    if (place === undefined || sound === undefined) removeAt(copy, path.map(String))
-    else if (Array.isArray(entries)) copy[table!] = entries.with(Number(place), sound(place))
-    else if (isObject(entries)) copy[table!] = { ...entries, [place]: sound(place) }
-  }
-  return copy
-}
-
-function removeAt(target: Record<string, unknown>, [step, ...rest]: readonly string[]): void {
-  if (step === undefined) return
-  const inner = target[step]
-  if (rest.length === 0 || !isObject(inner)) {
-    delete target[step]
-    return
-  }
-  const copy = { ...inner }
-  target[step] = copy
-  removeAt(copy, rest)
 }
 
 /** @returns the variables of `.env`, or what keeps them from being read */
@@ -147,10 +99,6 @@ function readDotenv(directory: string): Environment | Error {
     const { code } = error as NodeJS.ErrnoException
     return code === 'ENOENT' ? {} : new Error(`cannot be read (${code})`)
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The environment wins over the file, since it is nearer to the machine. */
@@ -207,47 +155,6 @@ function locate(
     place: at === null ? `${file.path}: ${name}` : `${file.path}:${at.line}:${at.column}: ${name}`,
     message,
   }
-}
-
-function isPresent(options: unknown, path: readonly PropertyKey[]): boolean {
-  let value = options
-  for (const step of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return false
-    value = (value as Record<PropertyKey, unknown>)[step]
-  }
-  return value !== undefined
-}
-
-/** The keys that the schema knows at a path, to help with misspelled ones. */
-function keysAt(path: readonly PropertyKey[]): readonly string[] {
-  let schema: SchemaNode | undefined = gatewaySchema as unknown as SchemaNode
-  for (const step of path) {
-    const objects: SchemaNode[] = unwrap(schema)
-    schema = undefined
-    for (const candidate of objects) {
-      schema ??= candidate.shape?.[String(step)] ?? candidate._zod.def.valueType ?? candidate._zod.def.element
-    }
-  }
-  return unwrap(schema).flatMap(candidate => Object.keys(candidate.shape ?? {}))
-}
-
-interface SchemaNode {
-  readonly shape?: Record<string, SchemaNode>
-  readonly _zod: {
-    readonly def: {
-      readonly innerType?: SchemaNode
-      readonly options?: readonly SchemaNode[]
-      readonly valueType?: SchemaNode
-      readonly element?: SchemaNode
-    }
-  }
-}
-
-function unwrap(schema: SchemaNode | undefined): SchemaNode[] {
-  if (schema === undefined) return []
-  const { innerType, options } = schema._zod.def
-  if (innerType !== undefined) return unwrap(innerType)
-  return options === undefined ? [schema] : options.flatMap(unwrap)
 }
 
 function deepFreeze<T>(value: T): T {
