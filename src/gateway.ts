@@ -3,13 +3,15 @@
 import { routableOf, segmentsOf } from './config/routable.ts'
 import type { GatewayConfig, RouteConfig, UpstreamConfig } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
-import { compose, type Handler, type Policy, reply } from './exchange.ts'
+import type { GatewayError } from './errors.ts'
+import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
 import { TokenVerifier } from './identity/verify.ts'
 import { pipelineOf } from './pipeline.ts'
-import { CORS_FIELDS, cors } from './policies/cors.ts'
+import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
+import { problemReply } from './problem.ts'
 import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
@@ -24,6 +26,8 @@ export interface GatewayEvents {
 
 export interface Gateway {
   readonly handle: Handler
+  /** The answer for what is refused before a route is looked for, fit for browsers to read. */
+  readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   /** Can answer what its routes promise: keys are at hand. */
   readonly ready: () => boolean
   /** Fetches keys; resolves after the first attempt. */
@@ -61,6 +65,12 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
     handle: dispatch([...compiled, ...own], frame),
+    refuse: (exchange, error) => {
+      // A preflight would be answered as if nothing were wrong.
+      if (isPreflight(exchange)) throw error
+      const [outermost] = frame(null)
+      return outermost!(exchange, () => problemReply(exchange, error))
+    },
     ready,
     async start() {
       await jwks?.start()

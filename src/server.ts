@@ -43,6 +43,7 @@ export async function startGateway(
   const ready = (): boolean => state === 'running' && gateway.ready()
   const receiver = {
     handle: gateway.handle,
+    refuse: gateway.refuse,
     observers: [accessLog(log)],
     draining,
     pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },

@@ -11,7 +11,7 @@ import type { BodySink, BodySource } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers, removeField } from '../wire/fields.ts'
 import type { ClientConnection } from './client-connection.ts'
-import { leaveOpenBehind, reset } from './closing.ts'
+import { dropUntilEnd, leaveOpenBehind, reset } from './closing.ts'
 
 /** Behind the rest of a request body up to this size the connection can go on. */
 const DRAINABLE_BYTES = 65_536
@@ -137,6 +137,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
       this.closeAfterwards()
       headers.push('Connection', 'close')
     }
+    const untilClose = this.#request.httpVersionMinor === 0 && reply.contentLength < 0
+    if (untilClose && body !== null && typeof body === 'object') this.closeAfterwards()
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
     const streams = isSource && this.exchange.method !== 'HEAD'
     if (reply.contentLength >= 0 && status !== 204)
@@ -202,6 +204,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #flushed(lingers: boolean): void {
     if (this.#phase !== 'flushing') return
     this.#settle('answered')
+    // Its head may have gone out before the gateway began to stop.
+    if (this.#context.draining()) this.closeAfterwards()
     if (lingers || (this.#unread && !this.#mustClose)) return this.#linger(lingers)
     this.#leave()
     // `node:http` closes by itself only if the head could still say so
@@ -217,12 +221,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#phase = 'lingering'
     this.deadline = deadlineIn(LINGER_SECONDS)
     watchDeadline(this)
-    this.#request.once('end', () => {
-      if (this.#phase !== 'lingering') return
-      if (closes) this.#closeNow()
-      else this.#leave()
-    })
-    if (closes) this.#request.socket.end()
+    if (closes) dropUntilEnd(this.#request.socket, () => this.#phase === 'lingering' && this.#closeNow())
+    else this.#request.once('end', () => this.#phase === 'lingering' && this.#leave())
   }
 
   #closeNow(): void {

@@ -18,8 +18,9 @@ interface GatewaySocket extends Socket {
   [STATE]?: ClientConnection
 }
 
-/** Requests that may wait behind the one being answered. */
+/** Requests that may wait behind the one being answered, and the size of their heads in characters. */
 const MAX_PIPELINED = 64
+const MAX_PIPELINED_SIZE = 131_072
 
 export class ClientConnection {
   readonly peer: string
@@ -31,6 +32,7 @@ export class ClientConnection {
   #direct: Client | null = null
   #directHost = ''
   readonly #waiting: (() => void)[] = []
+  #waitingSize = 0
   #closing = false
   #bytesReadAtRest = 0
 
@@ -54,12 +56,21 @@ export class ClientConnection {
    * Does the work for the next request when its turn comes. `node:http` hands over pipelined requests all at once;
    * served so, one connection could hold any number of upstream connections, and requests with effects would
    * overtake each other (RFC 9112 §9.3.2).
+   * @param lines what is kept meanwhile
    */
-  serve(work: () => void): void {
+  serve(work: () => void, lines: readonly string[] = []): void {
     if (this.#closing) return
-    if (this.current === null && this.#waiting.length === 0) work()
-    else if (this.#waiting.length < MAX_PIPELINED) this.#waiting.push(work)
-    else this.#socket.destroy()
+    if (this.current === null && this.#waiting.length === 0) return work()
+    const size = lines.reduce((sum, line) => sum + line.length, 0)
+    this.#waitingSize += size
+    if (this.#waiting.length >= MAX_PIPELINED || this.#waitingSize > MAX_PIPELINED_SIZE) {
+      this.#socket.destroy()
+      return
+    }
+    this.#waiting.push(() => {
+      this.#waitingSize -= size
+      work()
+    })
   }
 
   /** The current answer has ended. */

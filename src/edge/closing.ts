@@ -20,3 +20,15 @@ export function leaveOpenBehind(response: ServerResponse): void {
   // Not in the public interface, but there since Node 0.x; a test notices when it goes.
   ;(response as ServerResponse & { _last: boolean })._last = false
 }
+
+/**
+ * Half-closes, and drops whatever still comes until the peer ends. The bytes go past the HTTP parser, whose work on many
+ * tiny chunks would be felt by everyone else.
+ */
+export function dropUntilEnd(socket: Socket, onEnd: () => void): void {
+  socket.removeAllListeners('data')
+  socket.on('data', () => {})
+  socket.once('end', onEnd)
+  socket.resume()
+  socket.end()
+}

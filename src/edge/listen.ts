@@ -63,7 +63,10 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     (expectation: 'none' | 'continue' | 'unknown') =>
     (request: IncomingMessage, response: ServerResponse) => {
       const connection = connectionOf(request.socket)
-      connection?.serve(() => receive(receiver, connection, request, response, expectation))
+      connection?.serve(
+        () => receive(receiver, connection, request, response, expectation),
+        request.rawHeaders,
+      )
     }
   const connections = new Map<Socket, ClientConnection>()
   server.on('connection', (socket: Socket) => {

@@ -15,6 +15,8 @@ import { type BodyPace, IncomingBody } from './request-body.ts'
 
 export interface Receiver {
   readonly handle: Handler
+  /** The answer for a request that never gets to a route. */
+  readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   readonly observers: readonly ExchangeObserver[]
   readonly draining: () => boolean
   readonly pace: BodyPace
@@ -81,8 +83,8 @@ export function receive(
     // After a message that is not understood nothing behind it can be
     if (fault !== 'method_not_allowed' && fault !== 'expectation_failed') answer.closeAfterwards()
     const headers = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
-    answer.send(problemReply(exchange, new GatewayError(fault, { headers })))
-    return
+    const error = new GatewayError(fault, { headers })
+    return respond(() => receiver.refuse(exchange, error), answer)
   }
   respond(receiver.handle, answer)
 }

@@ -11,7 +11,7 @@ const NEEDS_A_LOOK = /[%\\;]|\/\/|\/\./
 /** Encoded `/`, `\`, NUL and other controls: what decoding would turn into another path. */
 const ENCODED_SYNTAX = /%(?:2f|5c|[01][0-9a-f]|7f)/i
 /** What a second decoding would turn into another path. */
-const TWICE_ENCODED_SYNTAX = /%(?:2e|2f|5c|[01][0-9a-f]|7f)/i
+const TWICE_ENCODED_SYNTAX = /%(?:2e|2f|3b|5c|[01][0-9a-f]|7f)/i
 
 /** @returns the decoded path, or null when the raw one is ambiguous or no path at all */
 export function decodePath(raw: string): string | null {
@@ -19,7 +19,7 @@ export function decodePath(raw: string): string | null {
   if (!NEEDS_A_LOOK.test(raw)) return raw
   if (raw.includes('\\') || raw.includes('//') || ENCODED_SYNTAX.test(raw)) return null
   const decoded = percentDecoded(raw)
-  if (decoded === null || TWICE_ENCODED_SYNTAX.test(decoded) || hasDotSegment(decoded)) return null
+  if (decoded === null || TWICE_ENCODED_SYNTAX.test(decoded) || hasTrickSegment(decoded)) return null
   return decoded
 }
 
@@ -32,10 +32,13 @@ function percentDecoded(raw: string): string | null {
   }
 }
 
-/** A segment that is `.` or `..`, also with path parameters behind it, as some servers cut those off first. */
-function hasDotSegment(path: string): boolean {
+/**
+ * A segment that is `.`, `..` or nothing at all in front of path parameters, as some servers cut those off first, and
+ * then merge slashes.
+ */
+function hasTrickSegment(path: string): boolean {
   return path.split('/').some(segment => {
-    const name = segment.split(';', 1)[0]
-    return name === '.' || name === '..'
+    const name = segment.split(';', 1)[0]!
+    return name === '.' || name === '..' || (name === '' && segment !== '')
   })
 }

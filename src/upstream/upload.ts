@@ -53,9 +53,7 @@ export class Upload implements BodySink {
 
   write(chunk: Buffer): boolean {
     if (this.#state !== 'flowing' || chunk.length === 0) return true
-    return this.#chunked
-      ? this.#connection.writeTogether(`${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
-      : this.#connection.write(chunk)
+    return this.#chunked ? this.#connection.writeChunk(chunk) : this.#connection.write(chunk)
   }
 
   end(trailers: FieldLines): void {

@@ -38,7 +38,10 @@ export function fieldName(raw: string): FieldName {
   const lower = raw.toLowerCase()
   const canonical = canonicalName(raw)
   const name: FieldName = { lower, canonical, owner: ownerOf(canonical) }
-  if (names.size < MAX_CACHED_NAMES && raw.length <= MAX_CACHED_NAME_LENGTH) names.set(raw, name)
+  if (raw.length > MAX_CACHED_NAME_LENGTH) return name
+  // Emptied rather than closed when full: one request full of odd names must not keep the common ones out for good.
+  if (names.size >= MAX_CACHED_NAMES) names.clear()
+  names.set(raw, name)
   return name
 }
 
