@@ -4,6 +4,7 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -56,6 +57,8 @@ async function runTests(): Promise<Counts> {
     ],
     { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
   )
+  // The end of its output may come before its exit code is known
+  const closed = once(child, 'close') as Promise<[number | null]>
   let tail = ''
   for await (const chunk of child.stdout) {
     process.stdout.write(chunk)
@@ -64,7 +67,8 @@ async function runTests(): Promise<Counts> {
   const total = (name: string): number =>
     Number([...tail.matchAll(new RegExp(`^(?:ℹ|#) ${name} (\\d+)$`, 'gm'))].at(-1)?.[1] ?? 0)
   const counts = { pass: total('pass'), fail: total('fail') + total('cancelled'), skipped: total('skipped') }
-  const crashed = child.exitCode !== 0 && counts.fail === 0
+  const [exitCode] = await closed
+  const crashed = exitCode !== 0 && counts.fail === 0
   return crashed || counts.pass === 0 ? { ...counts, fail: counts.fail + 1 } : counts
 }
 
