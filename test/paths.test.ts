@@ -11,7 +11,7 @@ import { exchangeRaw, wholeAnswer } from './support/raw.ts'
 import { type RecordingUpstream, recordingUpstream } from './support/upstream.ts'
 
 let gateway: GatewayProcess
-/** Behind the seed's routes: auth is open, ingest and query ask for a token. */
+/** Behind the first gateway's routes: auth is open, ingest and query ask for a token. */
 let upstream: RecordingUpstream
 let seed: GatewayProcess
 

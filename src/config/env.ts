@@ -25,7 +25,7 @@ const logLevel = (text: string): string =>
   ({ warn: 'warning', fatal: 'critical' })[lower(text)] ?? lower(text)
 const offOrPort = (text: string): string => (lower(text) === 'off' ? 'off' : text)
 
-/** Everything that maps one to one. Lists of origins and the seed's services are read below. */
+/** Everything that maps one to one. Lists of origins are read below, the services in default-routes.ts. */
 export const SETTINGS: Readonly<Record<string, Setting>> = {
   PORT: { path: ['server', 'port'], help: 'port to listen on (8080)' },
   GATEWAY_HOST: { path: ['server', 'host'], help: 'address to listen on (0.0.0.0)' },

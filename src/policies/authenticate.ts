@@ -1,4 +1,4 @@
-/** Who asks? Reads the bearer token (RFC 6750), has it verified, and says in the seed's words what is wrong with it. */
+/** Who asks? Reads the bearer token (RFC 6750), has it verified, and says in the first gateway's words what is wrong with it. */
 
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Exchange, Policy } from '../exchange.ts'
