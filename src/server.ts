@@ -5,6 +5,7 @@ import type { GatewayConfig } from './config/schema.ts'
 import { trustedProxies } from './edge/client-address.ts'
 import { type FrontDoor, listen } from './edge/listen.ts'
 import { buildGateway } from './gateway.ts'
+import { urlOf } from './listening.ts'
 import { accessLog, refusedLine } from './telemetry/access-log.ts'
 import { type Log, openLog } from './telemetry/log.ts'
 
@@ -78,7 +79,7 @@ export async function startGateway(
     throw error
   }
   state = 'running'
-  const url = `http://${urlHost(server.host)}:${front.port}`
+  const url = urlOf(server.host, front.port)
   logger.info(
     { url, admin_url: admin?.url ?? null, pid: process.pid, routes: config.routes.length },
     'Gateway listening',
@@ -120,10 +121,4 @@ async function within(time: number, work: Promise<void>): Promise<boolean> {
   const inTime = await Promise.race([work.then(() => true), late])
   clearTimeout(timer)
   return inTime
-}
-
-/** An address to connect to for one to listen on. */
-function urlHost(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return '127.0.0.1'
-  return host.includes(':') ? `[${host}]` : host
 }

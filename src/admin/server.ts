@@ -1,8 +1,8 @@
 /** The admin port: for operators and probes, on loopback unless told otherwise; nothing of it is reachable from the front. */
 
 import { createServer, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { GatewayConfig } from '../config/schema.ts'
+import { listening, urlOf } from '../listening.ts'
 import { describeRoutes } from './route-table.ts'
 
 export interface AdminServer {
@@ -40,17 +40,10 @@ export async function startAdmin(
         return send(response, 404, { detail: 'Not Found' })
     }
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, config.admin.host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
   const { host } = config.admin
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  const url = urlOf(host, await listening(server, port, host))
   return {
-    url: `http://${name}:${(server.address() as AddressInfo).port}`,
+    url,
     close() {
       return new Promise(resolve => {
         server.close(() => resolve())

@@ -1,7 +1,8 @@
 import { Router } from '../route/router.ts'
+import { METHODS } from '../wire/methods.ts'
 import { RequestHeaders } from '../wire/request-headers.ts'
 import { routableOf } from './routable.ts'
-import { type GatewayConfig, METHODS } from './schema.ts'
+import type { GatewayConfig } from './schema.ts'
 
 const STRENGTH = { none: 0, optional: 1, required: 2 } as const
 

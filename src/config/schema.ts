@@ -3,12 +3,12 @@
 import * as z from 'zod'
 import type { Policy } from '../exchange.ts'
 import { isFieldValue, isToken } from '../wire/fields.ts'
+import { METHODS } from '../wire/methods.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
 export const HMAC_ALGORITHMS = ['HS256', 'HS384', 'HS512'] as const
 export const SIGNATURE_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
-export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
 const headerName = z.string().refine(isToken, 'is no header name: letters, digits and hyphens only')
 const headerValue = z.string().refine(isFieldValue, 'has characters that no header value may have')

@@ -2,8 +2,9 @@
 
 import { randomUUIDv7 } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import net, { type AddressInfo, type Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
 import { ERRORS, type ErrorCode, GatewayError } from '../errors.ts'
+import { listening } from '../listening.ts'
 import { problemBody } from '../problem.ts'
 import type { TrustedProxies } from './client-address.ts'
 import { type ClientConnection, connectionOf, openConnection } from './client-connection.ts'
@@ -89,19 +90,17 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
   server.on('clientError', (error: ParserError, socket: Socket) => {
     onClientError(error, socket, options)
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options.port, options.host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-  return frontDoor(server, connections)
+  const port = await listening(server, options.port, options.host)
+  return frontDoor(server, port, connections)
 }
 
-function frontDoor(server: Server, connections: ReadonlyMap<Socket, ClientConnection>): FrontDoor {
+function frontDoor(
+  server: Server,
+  port: number,
+  connections: ReadonlyMap<Socket, ClientConnection>,
+): FrontDoor {
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     close(grace) {
       const idleTimer = setTimeout(() => {
         for (const [socket, connection] of connections) if (connection.idle) socket.destroy()

@@ -6,6 +6,7 @@ import { type ErrorCode, GatewayError } from '../errors.ts'
 import { Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
 import { connectionOptions } from '../wire/fields.ts'
+import { METHODS } from '../wire/methods.ts'
 import type { RequestFraming } from '../wire/request-head.ts'
 import { RequestHeaders } from '../wire/request-headers.ts'
 import { Answer } from './answer.ts'
@@ -29,10 +30,10 @@ const MAX_FIELDS = 256
 /** Identifiers that are safe in a header, a log line and a shell. */
 const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/
 
-const FORWARDABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+const FORWARDABLE: ReadonlySet<string> = new Set(METHODS)
 
 /** For `Allow`, where no route has been asked. */
-export const FORWARDABLE_METHODS = [...FORWARDABLE].join(', ')
+export const FORWARDABLE_METHODS = METHODS.join(', ')
 
 interface Target {
   /** Origin form. */

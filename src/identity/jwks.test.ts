@@ -4,9 +4,9 @@ import http, { type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import type { JWK } from 'jose'
-import { SECRET } from '../../test/support/gateway.ts'
 import { type KeyServer, keyServer, type SigningKey, signingKey } from '../../test/support/jwks.ts'
 import { claims, token } from '../../test/support/token.ts'
+import { verifierSettings } from '../../test/support/verifier.ts'
 import { JwksKeys, type JwksSettings } from './jwks.ts'
 import { TokenVerifier } from './verify.ts'
 
@@ -225,20 +225,7 @@ describe('a token signed with a published key', { timeout: 15_000 }, () => {
   })
 
   const verdictOf = async (text: string, algorithms = ['ES256', 'RS256', 'EdDSA']): Promise<string> => {
-    const verifier = new TokenVerifier(
-      {
-        rules: {
-          audience: 'authenticated',
-          issuers: null,
-          leeway: 30,
-          tenantClaim: ['app_metadata', 'company_id'],
-        },
-        secret: { algorithm: 'HS256', value: SECRET },
-        signatureAlgorithms: algorithms,
-        cacheBytes: 1_000_000,
-      },
-      keys,
-    )
+    const verifier = new TokenVerifier(verifierSettings({ signatureAlgorithms: algorithms }), keys)
     const verdict = await verifier.verify(text)
     return verdict.kind === 'refused' ? verdict.code : 'verified'
   }

@@ -3,25 +3,12 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { SECRET } from '../../test/support/gateway.ts'
 import { claims, token } from '../../test/support/token.ts'
+import { verifierSettings } from '../../test/support/verifier.ts'
 import type { Verdict } from './identity.ts'
 import { TokenVerifier, type VerifierSettings } from './verify.ts'
 
 function verifier(over: Partial<VerifierSettings> = {}): TokenVerifier {
-  return new TokenVerifier(
-    {
-      rules: {
-        audience: 'authenticated',
-        issuers: null,
-        leeway: 30,
-        tenantClaim: ['app_metadata', 'company_id'],
-      },
-      secret: { algorithm: 'HS256', value: SECRET },
-      signatureAlgorithms: [],
-      cacheBytes: 1_000_000,
-      ...over,
-    },
-    null,
-  )
+  return new TokenVerifier(verifierSettings(over), null)
 }
 
 const codeOf = (verdict: Verdict): string => (verdict.kind === 'refused' ? verdict.code : 'verified')

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { exchangeOf } from '../../test/support/exchange.ts'
-import { SECRET } from '../../test/support/gateway.ts'
 import { claims, token } from '../../test/support/token.ts'
+import { verifierSettings } from '../../test/support/verifier.ts'
 import { type Exchange, reply } from '../exchange.ts'
 import { TokenVerifier } from '../identity/verify.ts'
 import { problemReply } from '../problem.ts'
@@ -10,20 +10,7 @@ import { authenticate } from './authenticate.ts'
 
 const NOW = Math.floor(Date.now() / 1000)
 
-const verifier = new TokenVerifier(
-  {
-    rules: {
-      audience: 'authenticated',
-      issuers: null,
-      leeway: 30,
-      tenantClaim: ['app_metadata', 'company_id'],
-    },
-    secret: { algorithm: 'HS256', value: SECRET },
-    signatureAlgorithms: [],
-    cacheBytes: 1_000_000,
-  },
-  null,
-)
+const verifier = new TokenVerifier(verifierSettings(), null)
 
 interface Result {
   readonly status: number
