@@ -59,6 +59,8 @@ export interface RequestBody extends BodySource {
   readonly received: number
   /** Sets the most bytes this body may have; beyond it the flow breaks with `body_too_large`. */
   limit(bytes: number): void
+  /** All of it, when it has arrived already, in one piece, and nobody has begun to take it; else null. */
+  takeWhole(): Buffer | null
   /** The client was asked for the body that it held back: its time to send begins. */
   invited(): void
   /** The rest will not come, or must not: whoever takes the body, now or later, hears why. */

@@ -3,13 +3,19 @@
 import type { AddressInfo, Server } from 'node:net'
 
 /**
+ * @param reusePort other threads listen there too
  * @returns the port, which the system chose where 0 was asked for
  * @throws what keeps the server from listening: EADDRINUSE, EACCES, EADDRNOTAVAIL
  */
-export async function listening(server: Server, port: number, host: string): Promise<number> {
+export async function listening(
+  server: Server,
+  port: number,
+  host: string,
+  reusePort = false,
+): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, reusePort }, () => {
       server.off('error', reject)
       resolve()
     })

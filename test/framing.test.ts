@@ -159,6 +159,8 @@ describe('refuses request lines of other protocols and versions', () => {
     'lower case': 'GET /public/t http/1.1\r\nHost: a\r\n\r\n',
     'RTSP/1.0': 'OPTIONS /public/t RTSP/1.0\r\nHost: a\r\n\r\n',
     'ICE/1.0': 'SOURCE /public/t ICE/1.0\r\nHost: a\r\n\r\n',
+    'two spaces': 'GET  /public/t HTTP/1.1\r\nHost: a\r\n\r\n',
+    'a space at the end': 'GET /public/t HTTP/1.1 \r\nHost: a\r\n\r\n',
     'a tab': 'GET\t/public/t HTTP/1.1\r\nHost: a\r\n\r\n',
     'a space in the target': 'GET /public/t x HTTP/1.1\r\nHost: a\r\n\r\n',
     'bare CR': 'GET /public/t HTTP/1.1\rHost: a\r\n\r\n',
@@ -284,7 +286,6 @@ describe('takes what is unusual but plain', () => {
     'Connection: __proto__': get('Host: a\r\nConnection: __proto__, constructor'),
     'a field with no value': get('Host: a\r\nX-A:'),
     'Latin-1 in a value': get('Host: a\r\nX-A: \xe4\xf6'),
-    'two spaces in the request line': 'GET  /public/t HTTP/1.1\r\nHost: a\r\n\r\n',
     'an empty line before the request': `\r\n${get('Host: a')}`,
   }
   for (const [name, bytes] of Object.entries(table)) {

@@ -3,28 +3,41 @@
  * its end settled exactly once, whether it went well or not.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import type { EarlyAnswers, Exchange, ExchangeObserver, Outcome, Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
-import { type FieldLines, passableTrailers, removeField } from '../wire/fields.ts'
+import { type FieldLines, passableTrailers } from '../wire/fields.ts'
+import { encodeInformational, encodeResponseHead, type ResponseFraming } from '../wire/response-head.ts'
+import { BodyWriter } from './body-writer.ts'
 import type { ClientConnection } from './client-connection.ts'
-import { dropUntilEnd, leaveOpenBehind, reset } from './closing.ts'
+import { reset } from './closing.ts'
+import type { IncomingBody } from './request-body.ts'
 
 /** Behind the rest of a request body up to this size the connection can go on. */
 const DRAINABLE_BYTES = 65_536
 /** Seconds that the rest of a request gets, after its answer, to be read and dropped. */
 const LINGER_SECONDS = 2
+/** Up to this size a body is cheaper copied behind its head than sent beside it. */
+const ONE_STRING_BYTES = 16_384
 
 export interface AnswerContext {
-  readonly connection: ClientConnection
   readonly observers: readonly ExchangeObserver[]
   /** The gateway is stopping: connections end with their answer. */
   readonly draining: () => boolean
   /** Seconds that the client may take nothing of what waits for it. */
   readonly sendTimeout: number
+  /** The line that tells clients how long an idle connection is kept, or ''. */
+  readonly keepAliveLines: string
+}
+
+/** What an answer has to know of its request's message. */
+export interface AnswerTo {
+  readonly minor: 0 | 1
+  /** The client keeps the connection open behind the answer. */
+  readonly persistent: boolean
+  readonly body: IncomingBody | null
 }
 
 /** `flushing`: all is written, not all has left. `lingering`: all has left, the rest of the request is dropped. */
@@ -33,64 +46,61 @@ type Phase = 'waiting' | 'streaming' | 'flushing' | 'lingering' | 'ended'
 export class Answer implements EarlyAnswers, BodySink, Expiring {
   deadline = 0
   readonly exchange: Exchange
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
+  readonly #connection: ClientConnection
   readonly #context: AnswerContext
+  readonly #request: AnswerTo
   #phase: Phase = 'waiting'
   #source: BodySource | null = null
-  #mustClose = false
+  #writer: BodyWriter | null = null
+  #mustClose: boolean
 
-  constructor(
-    exchange: Exchange,
-    request: IncomingMessage,
-    response: ServerResponse,
-    context: AnswerContext,
-  ) {
+  constructor(exchange: Exchange, connection: ClientConnection, request: AnswerTo, context: AnswerContext) {
     this.exchange = exchange
-    this.#request = request
-    this.#response = response
+    this.#connection = connection
     this.#context = context
+    this.#request = request
+    this.#mustClose = !request.persistent
     exchange.early = this
-    context.connection.current = this
-  }
-
-  /** The request has arrived whole: whatever is wrong on the connection now is not about it. */
-  get requestComplete(): boolean {
-    return this.#request.complete
+    connection.current = this
   }
 
   /** The connection cannot go on behind this answer. */
   closeAfterwards(): void {
     this.#mustClose = true
-    this.#context.connection.close()
+    this.#connection.close()
   }
 
   informational(status: number, headers: FieldLines): void {
-    if (this.#phase !== 'waiting' || this.#request.httpVersionMinor === 0) return
-    if (status !== 100) this.#response.writeInformation(status, headers)
-    else if (this.exchange.expectContinue) {
-      this.#response.writeContinue()
-      this.exchange.body?.invited()
+    if (this.#phase !== 'waiting' || this.#request.minor === 0) return
+    if (status === 100) {
+      if (!this.exchange.expectContinue) return
+      this.#request.body?.invited()
     }
+    this.#connection.socket.write(encodeInformational(status, headers), 'latin1')
   }
 
   /** The rest of the request is not valid or not coming. */
   breakRequest(error: GatewayError): void {
     if (this.#phase === 'lingering') return this.#closeNow()
     // Before the answer's head, whoever takes the body fails with this error, and that becomes the answer.
-    this.exchange.body?.break(error)
+    this.#request.body?.break(error)
     if (this.#phase === 'streaming') this.#break(error)
+  }
+
+  /** All of the request has arrived. */
+  requestEnded(): void {
+    if (this.#phase === 'lingering' && !this.#mustClose) this.#leave()
   }
 
   send(reply: Reply): void {
     if (this.#phase !== 'waiting') return cancelBody(reply)
     try {
-      this.#sendHead(reply)
+      this.#send(reply)
     } catch (fault) {
       // A policy made a header that no message can carry
       cancelBody(reply)
-      if (this.#response.headersSent) return this.#break(new GatewayError('internal', { cause: fault }))
-      this.#sendHead(problemReply(this.exchange, fault))
+      if (this.#phase !== 'waiting') return this.#break(new GatewayError('internal', { cause: fault }))
+      this.#send(problemReply(this.exchange, fault))
     }
   }
 
@@ -99,9 +109,17 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     if (this.#phase === 'ended') return
     this.#source?.cancel()
     if (this.exchange.outcome === null) this.exchange.error ??= new GatewayError('client_gone')
+    this.#request.body?.cancel()
     this.exchange.abort()
     this.#settle('client_gone')
     this.#leave()
+  }
+
+  /** The client has taken what waited for it. */
+  drained(): void {
+    if (this.#phase !== 'streaming') return
+    this.deadline = 0
+    this.#source?.resume()
   }
 
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
@@ -114,66 +132,101 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   write(chunk: Buffer): boolean {
     this.exchange.bytesSent += chunk.length
-    const flowing = this.#response.write(chunk)
+    const flowing = this.#writer!.write(chunk)
     this.deadline = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
     return flowing
   }
 
   end(trailers: FieldLines): void {
-    const passed = passableTrailers(trailers)
-    if (passed.length > 0 && this.#response.chunkedEncoding) this.#response.addTrailers(pairs(passed))
-    this.#end(null)
+    this.#source = null
+    this.#writer!.end(passableTrailers(trailers))
+    this.#finish()
   }
 
   fail(error: Error): void {
     this.#break(error instanceof GatewayError ? error : new GatewayError('internal', { cause: error }))
   }
 
-  #sendHead(reply: Reply): void {
-    const { status, headers, body } = reply
+  #send(reply: Reply): void {
+    const { body, status } = reply
+    const { exchange } = this
     // A client that was too slow would be given another go.
     const tooSlow = reply.error?.code === 'request_timeout'
-    if (this.#mustClose || tooSlow || this.#context.draining() || (this.#unread && !this.#drainable)) {
+    const unread = this.#unread
+    if (this.#mustClose || tooSlow || this.#context.draining() || (unread && !this.#drainable)) {
       this.closeAfterwards()
-      headers.push('Connection', 'close')
     }
-    const untilClose = this.#request.httpVersionMinor === 0 && reply.contentLength < 0
-    if (untilClose && body !== null && typeof body === 'object') this.closeAfterwards()
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
-    const streams = isSource && this.exchange.method !== 'HEAD'
-    if (reply.contentLength >= 0 && status !== 204)
-      headers.push('Content-Length', String(reply.contentLength))
-    if (!streams || reply.contentLength >= 0 || this.#request.httpVersionMinor === 0)
-      removeField(headers, 'trailer')
-    const seconds = (performance.now() - this.exchange.startedAt) / 1000
-    headers.push('X-Request-ID', this.exchange.id, 'X-Process-Time', seconds.toFixed(6))
-    this.#response.writeHead(status, headers)
-    this.exchange.status = status
-    this.exchange.error = reply.error ?? null
-    if (streams) return this.#stream(body)
+    const streams = isSource && exchange.method !== 'HEAD'
+    const framing = this.#framingOf(reply, streams)
+    if (framing === 'until-close') this.closeAfterwards()
+    const head = encodeResponseHead({
+      status,
+      fields: reply.headers,
+      framing,
+      ownLines: this.#ownLines(),
+    })
+    exchange.status = status
+    exchange.error = reply.error ?? null
+    if (streams) return this.#stream(head, framing, body)
     if (isSource) body.cancel()
-    const sent = isSource || this.exchange.method === 'HEAD' ? null : body
-    this.exchange.bytesSent = sent === null ? 0 : reply.contentLength
-    this.#end(sent)
+    if (isSource || exchange.method === 'HEAD' || body === null) this.#connection.socket.write(head, 'latin1')
+    else {
+      exchange.bytesSent = reply.contentLength
+      this.#writeWhole(head, body, reply.contentLength)
+    }
+    this.#finish()
   }
 
-  #stream(body: BodySource): void {
+  #framingOf({ status, contentLength }: Reply, streams: boolean): ResponseFraming {
+    if (status === 204) return 'none'
+    if (contentLength >= 0) return contentLength
+    if (!streams) return 'none'
+    return this.#request.minor === 1 ? 'chunked' : 'until-close'
+  }
+
+  #ownLines(): string {
+    const { exchange } = this
+    const seconds = (performance.now() - exchange.startedAt) / 1000
+    const connection = this.#mustClose ? 'Connection: close\r\n' : this.#context.keepAliveLines
+    return `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n${connection}`
+  }
+
+  /** Head and small body in one string and one plain write: cheaper than a vectored write of two. */
+  #writeWhole(head: string, body: string | Buffer, length: number): void {
+    const { socket } = this.#connection
+    if (typeof body === 'string') {
+      // As many bytes as characters: ASCII, which Latin-1 writes as it is
+      if (length === body.length) socket.write(head + body, 'latin1')
+      else this.#writeWhole(head, Buffer.from(body), length)
+    } else if (length <= ONE_STRING_BYTES) {
+      socket.write(head + body.toString('latin1'), 'latin1')
+    } else {
+      socket.cork()
+      socket.write(head, 'latin1')
+      socket.write(body)
+      socket.uncork()
+    }
+  }
+
+  #stream(head: string, framing: ResponseFraming, body: BodySource): void {
+    const { socket } = this.#connection
     this.#phase = 'streaming'
     this.#source = body
+    this.#writer = new BodyWriter(socket, framing === 'chunked')
     watchDeadline(this)
-    this.#response.on('drain', () => {
-      if (this.#phase !== 'streaming') return
-      this.deadline = 0
-      this.#source?.resume()
-    })
+    // With what has come of the body already, in one packet
+    socket.cork()
+    socket.write(head, 'latin1')
     body.pipe(this)
-    // Headers wait for the first chunk to share its packet; without one they must not wait.
-    if (this.#phase === 'streaming' && this.exchange.bytesSent === 0) this.#response.flushHeaders()
+    this.#writer.flush()
+    socket.uncork()
   }
 
-  /** Some of the request's body has not been read, and nobody is going to. */
+  /** Some of the request's body has not arrived, and nobody is going to read it. */
   get #unread(): boolean {
-    return !this.#request.complete && this.exchange.body !== null
+    const { body } = this.#request
+    return body !== null && !body.complete
   }
 
   /** What is unread is short enough to be read and dropped. */
@@ -182,34 +235,32 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     return typeof framing === 'number' && framing <= DRAINABLE_BYTES && !expectContinue
   }
 
-  /** Writes the last of the answer. */
-  #end(body: string | Buffer | null): void {
-    this.#source = null
+  /** Everything is written. */
+  #finish(): void {
     this.#phase = 'flushing'
-    const lingers = this.#unread && (!this.#drainable || this.#mustClose)
-    if (this.#unread) this.#dropRest()
-    if (lingers) {
-      this.closeAfterwards()
-      leaveOpenBehind(this.#response)
-    }
-    endWith(this.#response, body)
-    const { socket } = this.#response
-    if (socket !== null && socket.writableLength === 0) return this.#flushed(lingers)
+    const unread = this.#unread
+    const lingers = unread && (!this.#drainable || this.#mustClose)
+    if (unread) this.#request.body!.drop()
+    if (lingers) this.closeAfterwards()
+    const { socket } = this.#connection
+    if (socket.writableLength === 0) return this.#flushed(lingers)
     // A client that takes nothing keeps neither the connection nor the memory of its answer for ever.
     this.deadline = deadlineIn(this.#context.sendTimeout)
     watchDeadline(this)
-    this.#response.once('finish', () => this.#flushed(lingers))
+    socket.write('', () => this.#flushed(lingers))
   }
 
   #flushed(lingers: boolean): void {
-    if (this.#phase !== 'flushing') return
+    if (this.#phase !== 'flushing' || this.#connection.socket.destroyed) return
     this.#settle('answered')
     // Its head may have gone out before the gateway began to stop.
     if (this.#context.draining()) this.closeAfterwards()
     if (lingers || (this.#unread && !this.#mustClose)) return this.#linger(lingers)
     this.#leave()
-    // `node:http` closes by itself only if the head could still say so
-    if (this.#mustClose) this.#request.socket.end()
+    if (!this.#mustClose) return
+    // Who asked for the end sends nothing more; others may be, and closing on unread bytes would be a reset.
+    if (!this.#request.persistent) this.#connection.socket.destroySoon()
+    else this.#connection.end()
   }
 
   /**
@@ -221,31 +272,25 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#phase = 'lingering'
     this.deadline = deadlineIn(LINGER_SECONDS)
     watchDeadline(this)
-    if (closes) dropUntilEnd(this.#request.socket, () => this.#phase === 'lingering' && this.#closeNow())
-    else this.#request.once('end', () => this.#phase === 'lingering' && this.#leave())
+    if (closes) this.#connection.endAndDrop(() => this.#phase === 'lingering' && this.#closeNow())
   }
 
   #closeNow(): void {
-    this.#context.connection.close()
+    this.#connection.close()
     this.#leave()
-    this.#request.socket.destroySoon()
-  }
-
-  /** Nobody takes what is left of the request; unread, it would hold up whatever follows on the connection. */
-  #dropRest(): void {
-    this.#request.removeAllListeners('data')
-    this.#request.resume()
+    this.#connection.socket.destroySoon()
   }
 
   /** Ends the connection in a way that nobody can take for the end of the body. */
   #break(error: GatewayError): void {
     if (this.#phase === 'ended') return
     this.#source?.cancel()
+    this.#writer?.discard()
     if (this.exchange.outcome === null) this.exchange.error = error
-    this.#context.connection.close()
+    this.#connection.close()
     this.#settle(error.code === 'client_gone' ? 'client_gone' : 'broken')
     this.#leave()
-    reset(this.#request.socket)
+    reset(this.#connection.socket)
   }
 
   /** The outcome is known: whoever still works for the exchange is released, everyone who counts is told, once. */
@@ -259,31 +304,13 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** Nothing of this exchange is left on the connection. */
   #leave(): void {
     this.#phase = 'ended'
+    if (this.deadline !== 0) this.deadline = 0
     unwatchDeadline(this)
-    this.#context.connection.ended()
+    this.#connection.ended()
   }
-}
-
-/** Up to this size a body is cheaper copied behind its head than sent beside it. */
-const ONE_STRING_BYTES = 8_192
-
-/**
- * Ends an answer. `node:http` joins head and text into one string and one plain write; a buffer makes it a vectored
- * write of two, which costs more than the copy (measured: see docs/architecture.md).
- */
-function endWith(response: ServerResponse, body: string | Buffer | null): void {
-  if (body === null) response.end()
-  else if (typeof body === 'string' || body.length > ONE_STRING_BYTES) response.end(body)
-  else response.end(body.toString('latin1'), 'latin1')
 }
 
 function cancelBody(reply: Reply): void {
   const { body } = reply
   if (body !== null && typeof body === 'object' && !Buffer.isBuffer(body)) body.cancel()
-}
-
-function pairs(lines: FieldLines): [string, string][] {
-  const result: [string, string][] = []
-  for (let i = 0; i < lines.length; i += 2) result.push([lines[i]!, lines[i + 1]!])
-  return result
 }

@@ -1,108 +1,271 @@
-/** What the edge knows of one client connection, kept on its socket: who is there, and whose turn it is. */
+/**
+ * One connection of a client: its bytes parsed, its requests served in turn, its times kept. Requests that wait stand
+ * as bytes in front of the parser, so one connection holds one upstream connection at most, and requests with effects
+ * never overtake each other (RFC 9112 §9.3.2).
+ */
 
 import type { Socket } from 'node:net'
-import type { Client } from '../exchange.ts'
-import type { RequestHeaders } from '../wire/request-headers.ts'
+import { type ErrorCode, GatewayError } from '../errors.ts'
+import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import type { FieldLines } from '../wire/fields.ts'
+import { type Malformation, MalformedMessage } from '../wire/malformed.ts'
+import { type RequestListener, type RequestMessage, RequestParser } from '../wire/request-parser.ts'
 import type { Answer } from './answer.ts'
-import {
-  directClient,
-  isTrusted,
-  plainAddress,
-  proxiedClient,
-  type TrustedProxies,
-} from './client-address.ts'
+import { plainAddress } from './client-address.ts'
+import type { HeaderFacts } from './receive.ts'
+import { type BodyFeed, type BodyPace, IncomingBody } from './request-body.ts'
+import { readInto } from './sockets.ts'
 
-const STATE = Symbol('client connection')
-
-interface GatewaySocket extends Socket {
-  [STATE]?: ClientConnection
+/** What a connection asks of the door it came through. */
+export interface ConnectionHost {
+  /** Seconds. */
+  readonly headerTimeout: number
+  readonly keepAliveTimeout: number
+  readonly pace: BodyPace
+  /** Takes in a request. Never throws. */
+  receive(connection: ClientConnection, message: RequestMessage, body: IncomingBody | null): void
+  /** Answers what cannot be understood, on the bare connection. */
+  refuse(connection: ClientConnection, code: ErrorCode, reason: string): void
+  onClosed(connection: ClientConnection): void
 }
 
-/** Requests that may wait behind the one being answered, and the size of their heads in characters. */
-const MAX_PIPELINED = 64
-const MAX_PIPELINED_SIZE = 131_072
+/** Bytes behind the request being answered that are taken in before the client has to wait. */
+const MAX_HELD_BYTES = 65_536
+/** Seconds that what still arrives behind the end is dropped, so that the answer is not lost to a reset. */
+const REFUSAL_LINGER = 0.5
 
-export class ClientConnection {
+const FAULTS: Readonly<Record<Malformation, ErrorCode>> = {
+  syntax: 'malformed_request',
+  head: 'headers_too_large',
+  target: 'target_too_long',
+  chunk: 'body_too_large',
+  version: 'unsupported_version',
+  coding: 'unsupported_coding',
+  length: 'body_too_large',
+}
+
+/** Seconds in which a peer may end its side of a connection that has ended. */
+const CLOSING_SECONDS = 2
+
+/** `taking`: requests. `last`: no more of them. `ended`: our side is shut, what comes is dropped. */
+type Phase = 'taking' | 'last' | 'ended'
+
+export class ClientConnection implements Expiring, RequestListener, BodyFeed {
+  deadline = 0
   readonly peer: string
+  readonly socket: Socket
   /** The answer under way, or null between requests. */
   current: Answer | null = null
-  readonly #socket: Socket
-  /** Whether the peer's word on the client's address counts. */
-  readonly #trusted: TrustedProxies | null
-  #direct: Client | null = null
-  #directHost = ''
-  readonly #waiting: (() => void)[] = []
-  #waitingSize = 0
-  #closing = false
-  #bytesReadAtRest = 0
+  /** Written by receive: what the last header section said. */
+  facts: HeaderFacts | null = null
+  readonly #host: ConnectionHost
+  readonly #parser = new RequestParser(this)
+  #phase: Phase = 'taking'
+  /** The head that was parsed last, until its request is handed on. */
+  #message: RequestMessage | null = null
+  #body: IncomingBody | null = null
+  #held: Buffer | null = null
+  #parsing = false
+  #awaitsHead = false
+  #bodyPaused = false
+  #reading = true
+  #onPeerEnd: (() => void) | null = null
 
-  constructor(socket: Socket, trusted: TrustedProxies) {
-    this.#socket = socket
-    this.peer = plainAddress(socket.remoteAddress)
-    this.#trusted = isTrusted(trusted, this.peer) ? trusted : null
-  }
-
-  /** The client of one request. For a peer that is not trusted it is the same for all with one Host. */
-  client(headers: RequestHeaders, host: string): Client {
-    if (this.#trusted !== null) return proxiedClient(this.peer, 'http', host, headers, this.#trusted)
-    if (this.#direct === null || this.#directHost !== host) {
-      this.#direct = directClient(this.peer, 'http', host)
-      this.#directHost = host
-    }
-    return this.#direct
-  }
-
-  /**
-   * Does the work for the next request when its turn comes. `node:http` hands over pipelined requests all at once;
-   * served so, one connection could hold any number of upstream connections, and requests with effects would
-   * overtake each other (RFC 9112 §9.3.2).
-   * @param lines what is kept meanwhile
-   */
-  serve(work: () => void, lines: readonly string[] = []): void {
-    if (this.#closing) return
-    if (this.current === null && this.#waiting.length === 0) return work()
-    const size = lines.reduce((sum, line) => sum + line.length, 0)
-    this.#waitingSize += size
-    if (this.#waiting.length >= MAX_PIPELINED || this.#waitingSize > MAX_PIPELINED_SIZE) {
-      this.#socket.destroy()
-      return
-    }
-    this.#waiting.push(() => {
-      this.#waitingSize -= size
-      work()
-    })
-  }
-
-  /** The current answer has ended. */
-  ended(): void {
-    this.current = null
-    this.#bytesReadAtRest = this.#socket.bytesRead
-    if (!this.#closing) this.#waiting.shift()?.()
-  }
-
-  /** This connection ends: whatever arrives, or waits, behind the current request is not acted upon (RFC 9112 §9.6). */
-  close(): void {
-    this.#closing = true
-    this.#waiting.length = 0
+  constructor(accepted: Socket, host: ConnectionHost) {
+    this.#host = host
+    this.socket = readInto(accepted, (bytes, count) => this.#onBytes(bytes, count))
+    this.peer = plainAddress(this.socket.remoteAddress)
+    this.socket.on('drain', () => this.current?.drained())
+    this.socket.on('error', () => this.socket.destroy())
+    this.socket.on('end', () => this.#onEnd())
+    this.socket.on('close', () => this.#onClose())
+    this.deadline = deadlineIn(host.headerTimeout)
+    watchDeadline(this)
   }
 
   /** Nothing is owed in either direction. */
   get idle(): boolean {
     return (
-      this.current === null &&
-      this.#waiting.length === 0 &&
-      this.#socket.writableLength === 0 &&
-      this.#socket.bytesRead === this.#bytesReadAtRest
+      this.current === null && this.#held === null && this.#parser.idle && this.socket.writableLength === 0
     )
   }
-}
 
-export function openConnection(socket: Socket, trusted: TrustedProxies): ClientConnection {
-  const connection = new ClientConnection(socket, trusted)
-  ;(socket as GatewaySocket)[STATE] = connection
-  return connection
-}
+  /** Some of the current request's body has not arrived. */
+  get inBody(): boolean {
+    return this.#parser.inBody
+  }
 
-export function connectionOf(socket: Socket): ClientConnection | undefined {
-  return (socket as GatewaySocket)[STATE]
+  /** Whatever arrives, or waits, behind the current request is not acted upon (RFC 9112 §9.6). */
+  close(): void {
+    if (this.#phase === 'taking') this.#phase = 'last'
+    this.#held = null
+  }
+
+  /** The current answer has ended. */
+  ended(): void {
+    this.current = null
+    this.#body = null
+    if (this.#phase !== 'taking') return
+    this.deadline = deadlineIn(this.#host.keepAliveTimeout)
+    const held = this.#held
+    if (held === null || this.#parsing) return
+    this.#held = null
+    this.#parse(held, 0, held.length)
+    this.#flow()
+  }
+
+  /** Half-closes behind what was written, drops what still comes, and tells when the peer has ended too. */
+  endAndDrop(onPeerEnd: () => void): void {
+    this.close()
+    this.#phase = 'ended'
+    this.#onPeerEnd = onPeerEnd
+    this.#bodyPaused = false
+    this.#flow()
+    this.socket.end()
+  }
+
+  /** Ends the connection behind what was written; whatever of the peer's was not read is nothing it waits for. */
+  end(): void {
+    this.close()
+    this.#phase = 'ended'
+    this.#onPeerEnd = () => {}
+    this.#flow()
+    this.socket.end()
+    this.deadline = deadlineIn(CLOSING_SECONDS)
+  }
+
+  /** For a refusal without an exchange: the last word, and a moment for it to arrive. */
+  endWith(text: string): void {
+    this.socket.write(text)
+    this.endAndDrop(() => this.socket.destroy())
+    this.deadline = deadlineIn(REFUSAL_LINGER)
+  }
+
+  pauseBody(): void {
+    this.#bodyPaused = true
+    this.#flow()
+  }
+
+  resumeBody(): void {
+    this.#bodyPaused = false
+    this.#flow()
+  }
+
+  /** Deadline of `deadlines.ts`: for a head, or for the next request. While an answer is under way there is none. */
+  expire(): void {
+    if (this.current !== null) return
+    // A browser's spare connection that was never needed gets no answer.
+    if (this.#phase !== 'taking' || this.#parser.idle) this.socket.destroy()
+    else this.#refuse('request_timeout', 'the head did not arrive in time')
+  }
+
+  // What the parser says
+
+  onHead(message: RequestMessage): void {
+    this.#message = message
+    const { framing } = message
+    const hasBody = framing === 'chunked' || (framing !== 'none' && framing > 0)
+    this.#body = hasBody ? new IncomingBody(this, this.#host.pace) : null
+  }
+
+  onData(data: Buffer): void {
+    this.#body?.push(data)
+  }
+
+  onEnd(trailers: FieldLines): void {
+    this.#body?.end(trailers)
+    this.current?.requestEnded()
+  }
+
+  // What the socket says
+
+  #onBytes(bytes: Buffer, count: number): void {
+    if (this.#phase === 'ended' || (this.#phase === 'last' && !this.#parser.inBody)) return
+    if (this.current !== null && !this.#parser.inBody) this.#hold(bytes, 0, count)
+    else this.#parse(bytes, 0, count)
+  }
+
+  #parse(bytes: Buffer, start: number, end: number): void {
+    let at = start
+    this.#parsing = true
+    try {
+      while (at < end) {
+        if (this.current !== null && !this.#parser.inBody) {
+          this.#hold(bytes, at, end)
+          break
+        }
+        if (this.#phase !== 'taking' && !this.#parser.inBody) break
+        at = this.#parser.execute(bytes, at, end)
+        this.#receive()
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      this.#malformed(error)
+    } finally {
+      this.#parsing = false
+    }
+    if (this.current !== null) this.#body?.settle()
+    else if (!this.#parser.idle && this.#phase === 'taking') this.#awaitHead()
+  }
+
+  /** Hands on a request whose head has come, with what came of its body in the same read. */
+  #receive(): void {
+    const message = this.#message
+    if (message === null) return
+    this.#message = null
+    this.#awaitsHead = false
+    this.deadline = 0
+    this.#host.receive(this, message, this.#body)
+  }
+
+  /** The time for a head runs from its first byte. */
+  #awaitHead(): void {
+    if (this.#awaitsHead) return
+    this.#awaitsHead = true
+    this.deadline = deadlineIn(this.#host.headerTimeout)
+  }
+
+  #hold(bytes: Buffer, start: number, end: number): void {
+    if (this.#phase !== 'taking') return
+    const more = bytes.subarray(start, end)
+    this.#held = this.#held === null ? Buffer.from(more) : Buffer.concat([this.#held, more])
+    this.#flow()
+  }
+
+  /** Reads while whoever takes the body keeps up and not too much waits. */
+  #flow(): void {
+    const wanted = !this.#bodyPaused && (this.#held === null || this.#held.length < MAX_HELD_BYTES)
+    if (wanted === this.#reading) return
+    this.#reading = wanted
+    if (wanted) this.socket.resume()
+    else this.socket.pause()
+  }
+
+  #malformed(error: MalformedMessage): void {
+    const code = FAULTS[error.kind]
+    const { current } = this
+    if (current === null) return this.#refuse(code, error.message)
+    current.closeAfterwards()
+    current.breakRequest(new GatewayError(code, { cause: error }))
+  }
+
+  #refuse(code: ErrorCode, reason: string): void {
+    if (this.socket.writable) this.#host.refuse(this, code, reason)
+  }
+
+  #onEnd(): void {
+    if (this.#onPeerEnd !== null) return this.#onPeerEnd()
+    if (this.current === null && !this.#parser.idle && this.#phase === 'taking')
+      return this.#refuse('malformed_request', 'the connection ended within a request')
+    // Whoever asks and then ends the connection does not wait for an answer.
+    this.socket.destroy()
+  }
+
+  #onClose(): void {
+    this.close()
+    this.#phase = 'ended'
+    unwatchDeadline(this)
+    this.#host.onClosed(this)
+    this.current?.clientGone()
+  }
 }

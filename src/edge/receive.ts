@@ -1,18 +1,17 @@
-/** Request → Exchange: what `node:http` parsed, held against what may be believed and forwarded. */
+/** Request → Exchange: what the parser understood, held against what may be believed and forwarded. */
 
 import { randomUUIDv7 } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ErrorCode, GatewayError } from '../errors.ts'
-import { Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
+import { type Client, Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
 import { connectionOptions } from '../wire/fields.ts'
 import { METHODS } from '../wire/methods.ts'
-import type { RequestFraming } from '../wire/request-head.ts'
-import { RequestHeaders } from '../wire/request-headers.ts'
-import { Answer } from './answer.ts'
-import { isHost } from './client-address.ts'
+import type { RequestHeaders } from '../wire/request-headers.ts'
+import type { RequestMessage } from '../wire/request-parser.ts'
+import { Answer, type AnswerContext } from './answer.ts'
+import { directClient, isHost, isTrusted, proxiedClient, type TrustedProxies } from './client-address.ts'
 import type { ClientConnection } from './client-connection.ts'
-import { type BodyPace, IncomingBody } from './request-body.ts'
+import type { BodyPace, IncomingBody } from './request-body.ts'
 
 export interface Receiver {
   readonly handle: Handler
@@ -35,59 +34,115 @@ const FORWARDABLE: ReadonlySet<string> = new Set(METHODS)
 /** For `Allow`, where no route has been asked. */
 export const FORWARDABLE_METHODS = METHODS.join(', ')
 
+/** What the header section of a request says, apart from its target: the same for the same section. */
+export interface HeaderFacts {
+  readonly headers: RequestHeaders
+  readonly hostFault: boolean
+  /** The Host as the client gave it, or ''. */
+  readonly authority: string
+  /** Lower case, without port. */
+  readonly host: string
+  readonly client: Client
+  /** Lower-case names that the Connection fields nominate, or null. */
+  readonly nominated: ReadonlySet<string> | null
+  /** What Connection asks for; null: the version's default. */
+  readonly persistent: boolean | null
+  readonly expectation: 'none' | 'continue' | 'unknown'
+}
+
+function factsOf(headers: RequestHeaders, clientOf: (authority: string) => Client): HeaderFacts {
+  const hosts = headers.getAll('host')
+  const connection = headers.getAll('connection')
+  const expected = headers.get('expect')
+  const hostFault = hosts.length > 1 || (hosts.length === 1 && !isHost(hosts[0]!))
+  const authority = hostFault ? '' : (hosts[0] ?? '')
+  return {
+    headers,
+    hostFault,
+    authority,
+    host: hostOf(authority),
+    client: clientOf(authority),
+    nominated: connectionOptions(connection),
+    persistent: persistenceOf(connection.join(',').toLowerCase()),
+    expectation:
+      expected === undefined ? 'none' : expected.toLowerCase() === '100-continue' ? 'continue' : 'unknown',
+  }
+}
+
+function persistenceOf(connection: string): boolean | null {
+  if (connection === '') return null
+  const options = connection.split(',').map(option => option.trim())
+  return options.includes('close') ? false : options.includes('keep-alive') ? true : null
+}
+
 interface Target {
   /** Origin form. */
   readonly target: string
-  /** Host and port as the client gave them, or ''. */
-  readonly authority: string
+  /** Host and port of an absolute form, else null. */
+  readonly authority: string | null
 }
 
-/** Takes in one request and sees it to its answer. Never throws. */
-export function receive(
-  receiver: Receiver,
-  connection: ClientConnection,
-  request: IncomingMessage,
-  response: ServerResponse,
-  expectation: 'none' | 'continue' | 'unknown',
-): void {
-  const headers = new RequestHeaders(request.rawHeaders)
-  const read = readTarget(request, headers)
-  const fault =
-    faultOf(request, headers) ??
-    (typeof read === 'string' ? read : null) ??
-    (expectation === 'unknown' ? 'expectation_failed' : null)
-  const { target, authority } = typeof read === 'string' ? NO_TARGET : read
-  const framing = fault === null ? framingOf(headers) : 'none'
-  const hasBody = framing === 'chunked' || (typeof framing === 'number' && framing > 0)
-  const expectContinue = expectation === 'continue' && hasBody
-  const exchange = new Exchange({
-    id: requestId(headers),
-    startedAt: performance.now(),
-    method: request.method ?? '',
-    target,
-    authority,
-    host: hostOf(authority),
-    headers,
-    nominated: connectionOptions(headers.getAll('connection')),
-    client: connection.client(headers, authority),
-    framing,
-    expectContinue,
-    body: hasBody ? new IncomingBody(request, receiver.pace, expectContinue) : null,
-  })
-  const answer = new Answer(exchange, request, response, {
-    connection,
+const NO_TARGET: Target = { target: '/', authority: null }
+
+/** @returns what takes in one request and sees it to its answer. It never throws. */
+export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepAliveTimeout: number) {
+  const context: AnswerContext = {
     observers: receiver.observers,
     draining: receiver.draining,
     sendTimeout: receiver.sendTimeout,
-  })
-  if (fault !== null) {
+    keepAliveLines: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout)}\r\n`,
+  }
+
+  return function receive(
+    connection: ClientConnection,
+    message: RequestMessage,
+    body: IncomingBody | null,
+  ): void {
+    const { method, minor, headers } = message
+    const facts = known(connection, headers)
+    const read = readTarget(message.target)
+    const fault = faultOf(message, facts) ?? (typeof read === 'string' ? read : null)
+    const { target, authority } = typeof read === 'string' ? NO_TARGET : read
+    const expectContinue = facts.expectation === 'continue' && body !== null && minor === 1
+    if (expectContinue) body.holdBack()
+    const exchange = new Exchange({
+      id: requestId(headers),
+      startedAt: performance.now(),
+      method,
+      target,
+      authority: authority ?? facts.authority,
+      host: authority === null ? facts.host : hostOf(authority),
+      headers,
+      nominated: facts.nominated,
+      client: authority === null ? facts.client : clientOf(connection.peer, authority, headers),
+      framing: fault === null ? message.framing : 'none',
+      expectContinue,
+      body: fault === null ? body : null,
+    })
+    const persistent = facts.persistent ?? minor === 1
+    const answer = new Answer(exchange, connection, { minor, persistent, body }, context)
+    if (fault === null) return respond(receiver.handle, answer)
     // After a message that is not understood nothing behind it can be
     if (fault !== 'method_not_allowed' && fault !== 'expectation_failed') answer.closeAfterwards()
-    const headers = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
-    const error = new GatewayError(fault, { headers })
-    return respond(() => receiver.refuse(exchange, error), answer)
+    const allow = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
+    const error = new GatewayError(fault, { headers: allow })
+    respond(() => receiver.refuse(exchange, error), answer)
   }
-  respond(receiver.handle, answer)
+
+  /** Clients send the same header section again and again: what it says is worked out once. */
+  function known(connection: ClientConnection, headers: RequestHeaders): HeaderFacts {
+    const { facts } = connection
+    if (facts !== null && facts.headers === headers) return facts
+    connection.facts = factsOf(headers, authority => clientOf(connection.peer, authority, headers))
+    return connection.facts
+  }
+
+  /** Only the word of a trusted peer on its client's address counts. */
+  function clientOf(peer: string, authority: string, headers: RequestHeaders): Client {
+    return isTrusted(trusted, peer)
+      ? proxiedClient(peer, 'http', authority, headers, trusted)
+      : directClient(peer, 'http', authority)
+  }
 }
 
 function respond(handle: Handler, answer: Answer): void {
@@ -106,45 +161,24 @@ function respond(handle: Handler, answer: Answer): void {
   } else answer.send(result)
 }
 
-/** What `node:http` lets through and the gateway does not. */
-function faultOf(request: IncomingMessage, headers: RequestHeaders): ErrorCode | null {
-  const { httpVersion, method = '' } = request
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') return 'unsupported_version'
-  // RTSP requests pass the parser as HTTP/1.0; the one method that both have came with HTTP/1.1.
-  if (httpVersion === '1.0' && method === 'OPTIONS') return 'unsupported_version'
+/** What is a message, and yet nothing that the gateway takes. */
+function faultOf({ method, minor, headers }: RequestMessage, facts: HeaderFacts): ErrorCode | null {
   if (headers.names.length > MAX_FIELDS) return 'headers_too_large'
-  const codings = headers.getAll('transfer-encoding')
-  if (codings.length > 0) {
-    if (httpVersion === '1.0') return 'malformed_request'
-    if (codings.length > 1 || codings[0]!.toLowerCase() !== 'chunked') return 'unsupported_coding'
-  }
-  if (!Number.isSafeInteger(Number(headers.get('content-length') ?? 0))) return 'body_too_large'
-  const hosts = headers.getAll('host')
-  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1')) return 'invalid_host'
-  if (hosts.length === 1 && !isHost(hosts[0]!)) return 'invalid_host'
-  if (method === 'TRACE') return 'method_not_allowed'
-  return FORWARDABLE.has(method) ? null : 'unsupported_method'
+  if (facts.hostFault || (facts.authority === '' && minor === 1)) return 'invalid_host'
+  if (!FORWARDABLE.has(method))
+    return method === 'TRACE' || method === 'CONNECT' ? 'method_not_allowed' : 'unsupported_method'
+  return facts.expectation === 'unknown' && minor === 1 ? 'expectation_failed' : null
 }
 
-const NO_TARGET: Target = { target: '/', authority: '' }
-
 /** Origin form or absolute form (RFC 9112 §3.2); the latter's authority replaces Host. */
-function readTarget(request: IncomingMessage, headers: RequestHeaders): Target | ErrorCode {
-  const url = request.url ?? ''
-  if (url.length > MAX_TARGET_LENGTH) return 'target_too_long'
-  if (url.charCodeAt(0) === 0x2f) return { target: url, authority: headers.get('host') ?? '' }
-  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url)
+function readTarget(text: string): Target | ErrorCode {
+  if (text.length > MAX_TARGET_LENGTH) return 'target_too_long'
+  if (text.charCodeAt(0) === 0x2f) return { target: text, authority: null }
+  const absolute = /^https?:\/\/([^/?#]*)(.*)$/i.exec(text)
   if (absolute === null) return 'invalid_target'
   const [, authority, rest] = absolute
   if (!isHost(authority!)) return 'invalid_target'
   return { target: rest!.startsWith('/') ? rest! : `/${rest}`, authority: authority! }
-}
-
-/** `node:http` has refused what is contradictory; this only reads what is left. */
-function framingOf(headers: RequestHeaders): RequestFraming {
-  if (headers.get('transfer-encoding') !== undefined) return 'chunked'
-  const length = headers.get('content-length')
-  return length === undefined ? 'none' : Number(length)
 }
 
 /** Lower case, without port and without the dot that marks a name as fully qualified. */

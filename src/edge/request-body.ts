@@ -1,9 +1,9 @@
-import type { IncomingMessage } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import type { RequestBody } from '../exchange.ts'
 import type { BodySink } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import type { FieldLines } from '../wire/fields.ts'
 
 /** Seconds before the average rate counts: connections start slowly. */
 const RATE_GRACE = 10
@@ -15,47 +15,79 @@ export interface BodyPace {
   readonly minRate: number
 }
 
-/** A request body as `node:http` delivers it, kept to its limit and pace. */
+/** Who feeds a body, and can stop for a while. */
+export interface BodyFeed {
+  pauseBody(): void
+  resumeBody(): void
+}
+
+/** A request body as its connection delivers it, kept to its limit and pace. */
 export class IncomingBody implements RequestBody, Expiring {
   deadline = 0
   received = 0
-  readonly #message: IncomingMessage
+  readonly #feed: BodyFeed
   readonly #pace: BodyPace
   #limit = Number.POSITIVE_INFINITY
   #sink: BodySink | null = null
+  /** What came before there was a sink: at most one read's worth, then the feed is paused. */
+  #held: Buffer[] = []
+  #trailers: FieldLines | null = null
   #broken: GatewayError | null = null
-  #heldBack: boolean
+  #dropping = false
+  #heldBack = false
   /** When the flow began, and how long it was held up by whoever takes it. */
   #startedAt = 0
   #pausedAt = 0
   #pausedFor = 0
 
-  /** @param heldBack the client waits for `100 Continue`: until then its time does not run */
-  constructor(message: IncomingMessage, pace: BodyPace, heldBack: boolean) {
-    this.#message = message
+  constructor(feed: BodyFeed, pace: BodyPace) {
+    this.#feed = feed
     this.#pace = pace
-    this.#heldBack = heldBack
+  }
+
+  /** All of it has arrived. */
+  get complete(): boolean {
+    return this.#trailers !== null
   }
 
   limit(bytes: number): void {
     this.#limit = Math.min(this.#limit, bytes)
+    if (this.received > this.#limit) this.break(new GatewayError('body_too_large'))
+  }
+
+  takeWhole(): Buffer | null {
+    if (
+      this.#trailers === null ||
+      this.#trailers.length > 0 ||
+      this.#broken !== null ||
+      this.#held.length > 1
+    )
+      return null
+    const [whole = EMPTY] = this.#held
+    this.#held = []
+    return whole
   }
 
   pipe(sink: BodySink): void {
     if (this.#broken !== null) return sink.fail(this.#broken)
     this.#sink = sink
     this.#startedAt = performance.now()
+    const held = this.#held
+    this.#held = []
+    let flowing = true
+    for (const chunk of held) flowing = sink.write(chunk)
+    if (this.#trailers !== null) return this.#finish(this.#trailers)
     this.deadline = this.#heldBack ? 0 : deadlineIn(this.#pace.idle)
     watchDeadline(this)
-    this.#message.on('data', (chunk: Buffer) => this.#onData(chunk))
-    this.#message.on('end', () => this.#onEnd())
+    if (flowing) this.#feed.resumeBody()
+    else this.pause()
   }
 
   pause(): void {
-    if (this.#pausedAt !== 0) return
+    if (this.#pausedAt !== 0 || this.#sink === null) return
     this.#pausedAt = performance.now()
     this.deadline = 0
-    this.#message.pause()
+    this.#feed.pauseBody()
   }
 
   resume(): void {
@@ -63,7 +95,12 @@ export class IncomingBody implements RequestBody, Expiring {
     this.#pausedFor += performance.now() - this.#pausedAt
     this.#pausedAt = 0
     this.deadline = deadlineIn(this.#pace.idle)
-    this.#message.resume()
+    this.#feed.resumeBody()
+  }
+
+  /** The client waits for `100 Continue`: until then its time does not run. */
+  holdBack(): void {
+    this.#heldBack = this.received === 0
   }
 
   invited(): void {
@@ -73,11 +110,12 @@ export class IncomingBody implements RequestBody, Expiring {
   }
 
   cancel(): void {
+    this.#held = []
     if (this.#sink === null) return
     this.#sink = null
     this.deadline = 0
     unwatchDeadline(this)
-    this.#message.pause()
+    if (!this.complete) this.#feed.pauseBody()
   }
 
   break(error: GatewayError): void {
@@ -87,25 +125,53 @@ export class IncomingBody implements RequestBody, Expiring {
     sink?.fail(error)
   }
 
+  /** Nobody takes the rest; it is read all the same, since it would hold up whatever follows on the connection. */
+  drop(): void {
+    this.cancel()
+    this.#dropping = true
+    this.#feed.resumeBody()
+  }
+
   expire(): void {
     this.break(new GatewayError('request_timeout'))
   }
 
-  #onData(chunk: Buffer): void {
-    if (this.#sink === null) return
+  // What its connection says
+
+  /** @param data a view that is valid during the call only */
+  push(data: Buffer): void {
+    if (this.#dropping || this.#broken !== null) return
     if (this.#heldBack) this.invited()
-    this.received += chunk.length
-    countBodyBytes(chunk.length)
+    this.received += data.length
     if (this.received > this.#limit) return this.break(new GatewayError('body_too_large'))
+    const chunk = Buffer.from(data)
+    countBodyBytes(chunk.length)
+    if (this.#sink === null) {
+      this.#held.push(chunk)
+      return
+    }
     if (this.#tooSlow()) return this.expire()
     this.deadline = deadlineIn(this.#pace.idle)
     if (!this.#sink.write(chunk)) this.pause()
   }
 
-  #onEnd(): void {
+  /** All that arrived together has been pushed: no more of it until somebody takes what is held. */
+  settle(): void {
+    if (this.#sink === null && !this.complete && !this.#dropping) this.#feed.pauseBody()
+  }
+
+  end(trailers: FieldLines): void {
+    this.#trailers = trailers
+    this.#finish(trailers)
+  }
+
+  #finish(trailers: FieldLines): void {
     const sink = this.#sink
-    this.cancel()
-    sink?.end(this.#message.rawTrailers)
+    if (sink === null) return
+    this.#sink = null
+    this.deadline = 0
+    unwatchDeadline(this)
+    sink.end(trailers)
   }
 
   #tooSlow(): boolean {
@@ -113,3 +179,5 @@ export class IncomingBody implements RequestBody, Expiring {
     return seconds > RATE_GRACE && this.received < this.#pace.minRate * seconds
   }
 }
+
+const EMPTY = Buffer.alloc(0)

@@ -14,6 +14,7 @@ function limited(framing: RequestFraming): unknown {
     limit: bytes => {
       limit = bytes
     },
+    takeWhole: () => null,
     invited() {},
     break() {},
     pipe() {},

@@ -8,7 +8,7 @@ import tls from 'node:tls'
 import { GatewayError } from '../errors.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, findField } from '../wire/fields.ts'
-import { MalformedResponse } from '../wire/malformed.ts'
+import { MalformedMessage } from '../wire/malformed.ts'
 import { type ResponseHead, type ResponseListener, ResponseParser } from '../wire/response-parser.ts'
 import type { Endpoint, Timeouts } from './endpoint.ts'
 
@@ -246,7 +246,7 @@ export class Connection implements Expiring, ResponseListener {
       onread: {
         buffer: readBuffer,
         callback: count => {
-          this.#onBytes(readBuffer.subarray(0, count))
+          this.#onBytes(readBuffer, count)
           return true
         },
       },
@@ -266,7 +266,7 @@ export class Connection implements Expiring, ResponseListener {
       ...(servername === undefined ? {} : { servername }),
     })
     socket.once('secureConnect', () => this.#onConnected())
-    socket.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    socket.on('data', (bytes: Buffer) => this.#onBytes(bytes, bytes.length))
     return socket
   }
 
@@ -282,7 +282,7 @@ export class Connection implements Expiring, ResponseListener {
     if (this.#request !== 'refused') this.#state.attempt.onDrain()
   }
 
-  #onBytes(bytes: Buffer): void {
+  #onBytes(bytes: Buffer, count: number): void {
     if (this.#state.kind !== 'busy') {
       // Nothing was asked: whatever this is, it must not become the answer to the next request.
       this.destroy()
@@ -291,9 +291,9 @@ export class Connection implements Expiring, ResponseListener {
     const { attempt } = this.#state
     this.#heard = true
     try {
-      this.#parser.execute(bytes)
+      this.#parser.execute(bytes, 0, count)
     } catch (error) {
-      if (!(error instanceof MalformedResponse)) throw error
+      if (!(error instanceof MalformedMessage)) throw error
       this.#fail(new GatewayError('upstream_malformed', { cause: error }))
       return
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { ChunkedDecoder } from './chunked.ts'
-import { MalformedResponse } from './malformed.ts'
+import { MalformedMessage } from './malformed.ts'
 
 interface Chunk {
   readonly data: Uint8Array
@@ -48,7 +48,7 @@ function decode(bytes: Buffer, cuts: readonly number[] = [], decoder = new Chunk
   let consumed = 0
   for (const end of ends) {
     // Only what was given may be consumed, and all of it until the body is done.
-    const offset = decoder.decode(bytes.subarray(0, end), consumed, part => data.push(Buffer.from(part)))
+    const offset = decoder.decode(bytes, consumed, end, part => data.push(Buffer.from(part)))
     assert.ok(offset <= end && (decoder.done || offset === end))
     consumed = offset
   }
@@ -83,13 +83,13 @@ describe('a chunked body', () => {
     const decoder = new ChunkedDecoder()
     assert.equal(decode(Buffer.from('1\r\na\r\n0\r\nX: y\r\n\r\n'), [], decoder).done, true)
     decoder.reset()
-    assert.throws(() => decode(Buffer.from('12z'), [], decoder), MalformedResponse)
+    assert.throws(() => decode(Buffer.from('12z'), [], decoder), MalformedMessage)
     decoder.reset()
     const second = decode(Buffer.from('2\r\nbc\r\n0\r\n\r\n'), [], decoder)
     assert.deepEqual([second.data.toString(), second.done, second.trailer], ['bc', true, ''])
   })
 
-  test('throws nothing but MalformedResponse, whatever the bytes', () => {
+  test('throws nothing but MalformedMessage, whatever the bytes', () => {
     const noise = fc.oneof(
       fc.uint8Array({ maxLength: 60 }).map(bytes => Buffer.from(bytes)),
       fc
@@ -102,7 +102,7 @@ describe('a chunked body', () => {
       try {
         return decode(bytes, at)
       } catch (error) {
-        if (!(error instanceof MalformedResponse)) throw error
+        if (!(error instanceof MalformedMessage)) throw error
         return 'malformed'
       }
     }
@@ -114,7 +114,7 @@ describe('a chunked body', () => {
 })
 
 describe('a chunked body is bounded', () => {
-  const rejects = (text: string): void => assert.throws(() => decode(Buffer.from(text)), MalformedResponse)
+  const rejects = (text: string): void => assert.throws(() => decode(Buffer.from(text)), MalformedMessage)
 
   test('in its sizes: 13 digits pass, 14 do not, nor does a number that wraps around', () => {
     assert.equal(decode(Buffer.from('0000000000001\r\na\r\n0\r\n\r\n')).done, true)

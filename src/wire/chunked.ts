@@ -1,12 +1,13 @@
 /** Decoder of the chunked transfer coding, RFC 9112 §7.1, strict: what others guess at is an error here. */
 
-import { MalformedResponse } from './malformed.ts'
+import { MalformedMessage } from './malformed.ts'
 
 const CR = 13
 const LF = 10
 const TAB = 9
 const SPACE = 32
 const SEMICOLON = 59
+const DELETE = 127
 /** 13 hex digits stay below 2^53. */
 const MAX_SIZE_DIGITS = 13
 const MAX_EXTENSION_BYTES = 4096
@@ -55,13 +56,13 @@ export class ChunkedDecoder {
   }
 
   /**
-   * Consumes `bytes` from `offset`, handing data to `onData` as views into `bytes`.
+   * Consumes `bytes` from `offset` up to `limit`, handing data to `onData` as views into `bytes`.
    * @returns the offset behind the last byte consumed; what follows a finished body is not touched
-   * @throws MalformedResponse
+   * @throws MalformedMessage
    */
-  decode(bytes: Buffer, offset: number, onData: (data: Buffer) => void): number {
+  decode(bytes: Buffer, offset: number, limit: number, onData: (data: Buffer) => void): number {
     let at = offset
-    while (at < bytes.length && this.#state !== 'done') {
+    while (at < limit && this.#state !== 'done') {
       switch (this.#state) {
         case 'size':
         case 'size-end':
@@ -70,7 +71,7 @@ export class ChunkedDecoder {
           this.#sizeByte(bytes[at++]!)
           break
         case 'data': {
-          const end = Math.min(bytes.length, at + this.#remaining)
+          const end = Math.min(limit, at + this.#remaining)
           onData(bytes.subarray(at, end))
           this.#remaining -= end - at
           at = end
@@ -78,15 +79,15 @@ export class ChunkedDecoder {
           break
         }
         case 'data-cr':
-          if (bytes[at++] !== CR) throw new MalformedResponse('chunk data is not followed by CRLF')
+          if (bytes[at++] !== CR) throw new MalformedMessage('chunk data is not followed by CRLF')
           this.#state = 'data-lf'
           break
         case 'data-lf':
-          if (bytes[at++] !== LF) throw new MalformedResponse('chunk data is not followed by CRLF')
+          if (bytes[at++] !== LF) throw new MalformedMessage('chunk data is not followed by CRLF')
           this.#state = 'size'
           break
         case 'trailers':
-          at = this.#trailerBytes(bytes, at)
+          at = this.#trailerBytes(bytes, at, limit)
           break
       }
     }
@@ -95,43 +96,44 @@ export class ChunkedDecoder {
 
   #sizeByte(byte: number): void {
     if (this.#state === 'size-lf') {
-      if (byte !== LF) throw new MalformedResponse('chunk size is not followed by CRLF')
+      if (byte !== LF) throw new MalformedMessage('chunk size is not followed by CRLF')
       this.#digits = 0
       this.#extensionBytes = 0
       this.#state = this.#remaining === 0 ? 'trailers' : 'data'
       return
     }
     if (byte === CR) {
-      if (this.#digits === 0) throw new MalformedResponse('chunk without a size')
+      if (this.#digits === 0) throw new MalformedMessage('chunk without a size')
       this.#state = 'size-lf'
       return
     }
     if (this.#state === 'extension') {
-      if (byte === LF) throw new MalformedResponse('bare LF in a chunk extension')
+      if ((byte < SPACE && byte !== TAB) || byte === DELETE)
+        throw new MalformedMessage('control character in a chunk extension')
       if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
-        throw new MalformedResponse('chunk extension too long')
+        throw new MalformedMessage('chunk extension too long', 'chunk')
       return
     }
     const digit = HEX[byte]!
     if (digit >= 0 && this.#state === 'size') {
-      if (++this.#digits > MAX_SIZE_DIGITS) throw new MalformedResponse('chunk size too large')
+      if (++this.#digits > MAX_SIZE_DIGITS) throw new MalformedMessage('chunk size too large')
       this.#remaining = this.#remaining * 16 + digit
       return
     }
     // RFC 9112 §7.1.1: an extension begins with ';', and white space before it is to be put up with.
     if (this.#digits > 0 && (byte === SEMICOLON || byte === SPACE || byte === TAB)) {
       if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
-        throw new MalformedResponse('chunk extension too long')
+        throw new MalformedMessage('chunk extension too long', 'chunk')
       this.#state = byte === SEMICOLON ? 'extension' : 'size-end'
       return
     }
-    throw new MalformedResponse('invalid chunk size')
+    throw new MalformedMessage('invalid chunk size')
   }
 
-  #trailerBytes(bytes: Buffer, offset: number): number {
+  #trailerBytes(bytes: Buffer, offset: number, limit: number): number {
     // Trailers are rare and short: collected as text, bounded, until the empty line.
     let at = offset
-    while (at < bytes.length) {
+    while (at < limit) {
       this.#trailer += String.fromCharCode(bytes[at++]!)
       if (this.#trailer === '\r\n') {
         this.#trailer = ''
@@ -143,7 +145,8 @@ export class ChunkedDecoder {
         this.#state = 'done'
         return at
       }
-      if (this.#trailer.length > MAX_TRAILER_BYTES) throw new MalformedResponse('trailer section too large')
+      if (this.#trailer.length > MAX_TRAILER_BYTES)
+        throw new MalformedMessage('trailer section too large', 'chunk')
     }
     return at
   }

@@ -66,6 +66,7 @@ describe('a field name', () => {
         lower: name.toLowerCase(),
         canonical: canonicalName(name),
         owner: 'end-to-end',
+        isToken: true,
       })
     }
   })

@@ -22,6 +22,8 @@ export interface FieldName {
   /** Lower case, each character other than a letter or digit turned into `-` (`X_Company.ID` → `x-company-id`). */
   readonly canonical: string
   readonly owner: FieldOwner
+  /** It is a name at all (RFC 9110 §5.6.2). */
+  readonly isToken: boolean
 }
 
 const MAX_CACHED_NAMES = 2048
@@ -35,10 +37,19 @@ const names = new Map<string, FieldName>()
 export function fieldName(raw: string): FieldName {
   const known = names.get(raw)
   if (known !== undefined) return known
+  // A piece of a larger text would keep all of it in memory.
+  if (raw.length <= MAX_CACHED_NAME_LENGTH) return remember(Buffer.from(raw).toString())
+  return describe(raw)
+}
+
+function describe(raw: string): FieldName {
   const lower = raw.toLowerCase()
   const canonical = canonicalName(raw)
-  const name: FieldName = { lower, canonical, owner: ownerOf(canonical) }
-  if (raw.length > MAX_CACHED_NAME_LENGTH) return name
+  return { lower, canonical, owner: ownerOf(canonical), isToken: isToken(raw) }
+}
+
+function remember(raw: string): FieldName {
+  const name = describe(raw)
   // Emptied rather than closed when full: one request full of odd names must not keep the common ones out for good.
   if (names.size >= MAX_CACHED_NAMES) names.clear()
   names.set(raw, name)

@@ -7,7 +7,7 @@ import {
   GOOD_ANSWERS,
   OVERLONG_ANSWERS,
 } from '../../test/support/response-corpus.ts'
-import { MalformedResponse } from './malformed.ts'
+import { MalformedMessage } from './malformed.ts'
 import { MAX_HEAD_BYTES, type ResponseHead, ResponseParser } from './response-parser.ts'
 
 interface Outcome {
@@ -46,7 +46,7 @@ function parse(pieces: readonly Buffer[], method = 'GET'): Outcome {
     }
     whole = parser.close()
   } catch (error) {
-    if (!(error instanceof MalformedResponse)) throw error
+    if (!(error instanceof MalformedMessage)) throw error
     malformed = true
   }
   return { informational, heads, body, ends, malformed, whole }
@@ -141,7 +141,7 @@ describe('an upstream answer', () => {
     parser.begin('GET')
     parser.execute(bytesOf('HTTP/1.1 201 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'))
     assert.deepEqual(statuses, [200, 201])
-    assert.throws(() => parser.execute(bytesOf('HTTP/1.1 204 \r\n\r\n')), MalformedResponse)
+    assert.throws(() => parser.execute(bytesOf('HTTP/1.1 204 \r\n\r\n')), MalformedMessage)
   })
 })
 
@@ -180,13 +180,13 @@ describe('the parser of upstream answers', () => {
     if (!inOne.malformed) assert.deepEqual(inPieces, inOne)
   }
 
-  test('throws nothing but MalformedResponse and does not depend on splits, for any bytes', () => {
+  test('throws nothing but MalformedMessage and does not depend on splits, for any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), cuts, (bytes, at) => agrees(Buffer.from(bytes), at)),
     )
   })
 
-  test('throws nothing but MalformedResponse and does not depend on splits, for damaged answers', () => {
+  test('throws nothing but MalformedMessage and does not depend on splits, for damaged answers', () => {
     const damaged = fc
       .tuple(
         fc.constantFrom(...corpus),

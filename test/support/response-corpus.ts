@@ -126,6 +126,7 @@ export const BAD_ANSWERS: readonly BadAnswer[] = [
   ...['0x5', '+5', '-5', ' 5', '', 'g', '5 6', '12345678901234567', '5\n', ';a', '5;a\nb', '5;a\rb'].map(
     size => bad(`chunk size ${JSON.stringify(size)}`, `${chunked}${size}\r\nhello\r\n0\r\n\r\n`),
   ),
+  bad('a head of LF only', 'HTTP/1.1 200 OK\nContent-Length: 5\n\nhello'),
   bad('a chunk size behind LF only', `${chunked}5\nhello\r\n0\r\n\r\n`),
   bad('chunk data longer than its size', `${chunked}4\r\nhello\r\n0\r\n\r\n`),
   bad('chunk data before LF only', `${chunked}5\r\nhello\n0\r\n\r\n`),
@@ -151,7 +152,6 @@ export const OVERLONG_ANSWERS: readonly (BadAnswer & { readonly method?: string 
 export const CUT_ANSWERS: readonly BadAnswer[] = [
   bad('a head', 'HTTP/1.1 200 OK\r\nContent-Len'),
   bad('a status line', 'HTTP'),
-  bad('a head of LF only', 'HTTP/1.1 200 OK\nContent-Length: 5\n\nhello'),
   bad('a body with a length', `HTTP/1.1 200 OK\r\n${five}\r\nhell`),
   bad('a chunk', `${chunked}5\r\nhel`),
   bad('the last chunk', `${chunked}5\r\nhello\r\n`),

@@ -1,0 +1,79 @@
+/**
+ * The one function that writes heads of answers to clients: framing is the gateway's own, and nothing with a line
+ * break in it gets out.
+ */
+
+import { STATUS_CODES } from 'node:http'
+import { type FieldLines, fieldName, isFieldValue } from './fields.ts'
+
+/** How the body ends: after so many bytes, with its last chunk, or with the connection; `none`: there is none to end. */
+export type ResponseFraming = 'none' | 'chunked' | 'until-close' | number
+
+export interface ResponseStart {
+  readonly status: number
+  /** End-to-end fields. Connection and framing fields in it do not pass: they are not a policy's to say. */
+  readonly fields: FieldLines
+  readonly framing: ResponseFraming
+  /** Lines written by the gateway itself, each ended by CRLF. */
+  readonly ownLines: string
+}
+
+/**
+ * @returns the head with its empty line, as Latin-1 text
+ * @throws TypeError on a status, name or value that no message can carry
+ */
+export function encodeResponseHead({ status, fields, framing, ownLines }: ResponseStart): string {
+  let text = statusLine(status)
+  let dated = false
+  for (let i = 0; i < fields.length; i += 2) {
+    const value = fields[i + 1]!
+    const name = fieldName(fields[i]!)
+    if (!name.isToken || !isFieldValue(value))
+      throw new TypeError(`header ${JSON.stringify(fields[i])} is not safe to send`)
+    if (name.owner === 'hop' || name.lower === 'content-length') continue
+    if (name.lower === 'trailer' && framing !== 'chunked') continue
+    if (name.lower === 'date') dated = true
+    text += `${fields[i]}: ${value}\r\n`
+  }
+  // RFC 9110 §6.6.1: whoever passes an answer on adds the date that it lacks.
+  if (!dated) text += dateLine()
+  if (framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
+  else if (typeof framing === 'number') text += `Content-Length: ${framing}\r\n`
+  return `${text}${ownLines}\r\n`
+}
+
+/** An answer before the answer (RFC 9110 §15.2). */
+export function encodeInformational(status: number, fields: FieldLines): string {
+  let text = statusLine(status)
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fieldName(fields[i]!)
+    if (name.isToken && isFieldValue(fields[i + 1]!) && name.owner === 'end-to-end')
+      text += `${fields[i]}: ${fields[i + 1]}\r\n`
+  }
+  return `${text}\r\n`
+}
+
+const statusLines = new Map<number, string>()
+
+function statusLine(status: number): string {
+  const known = statusLines.get(status)
+  if (known !== undefined) return known
+  if (!Number.isInteger(status) || status < 100 || status > 599)
+    throw new TypeError(`${status} is not a status to send`)
+  const line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`
+  statusLines.set(status, line)
+  return line
+}
+
+let datedAt = 0
+let date = ''
+
+/** Formatted once for all answers of a second. */
+function dateLine(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== datedAt) {
+    datedAt = second
+    date = `Date: ${new Date(second * 1000).toUTCString()}\r\n`
+  }
+  return date
+}
