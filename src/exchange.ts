@@ -86,7 +86,6 @@ export interface ExchangeStart {
   readonly authority: string
   readonly host: string
   readonly headers: RequestHeaders
-  readonly nominated: ReadonlySet<string> | null
   readonly client: Client
   readonly framing: RequestFraming
   readonly expectContinue: boolean
@@ -114,7 +113,6 @@ export class Exchange {
   /** Lower case, without port. */
   readonly host: string
   readonly headers: RequestHeaders
-  readonly nominated: ReadonlySet<string> | null
   readonly client: Client
   readonly framing: RequestFraming
   readonly expectContinue: boolean
@@ -159,7 +157,6 @@ export class Exchange {
     this.authority = start.authority
     this.host = start.host
     this.headers = start.headers
-    this.nominated = start.nominated
     this.client = start.client
     this.framing = start.framing
     this.expectContinue = start.expectContinue

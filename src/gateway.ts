@@ -38,6 +38,9 @@ export interface Gateway {
 /** Fields of answers that the gateway writes itself. */
 const OWN_ANSWER_FIELDS = ['content-length', 'x-request-id', 'x-process-time']
 
+const COOKIES: ReadonlySet<string> = new Set(['cookie'])
+const NONE: ReadonlySet<string> = new Set()
+
 /** @param draining whether the gateway is stopping, for its readiness */
 export function buildGateway(config: GatewayConfig, events: GatewayEvents, draining: () => boolean): Gateway {
   const jwks = jwksOf(config, events, () => verifier.forget())
@@ -100,8 +103,7 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     return createSender({
       pool,
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
-      asserted,
-      dropped: new Set(route.forwardCookies ? [] : ['cookie']),
+      rules: { asserted, dropped: route.forwardCookies ? NONE : COOKIES },
       replaced: new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS]),
       rewrite,
       strippedPrefix,

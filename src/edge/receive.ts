@@ -4,7 +4,6 @@ import { randomUUIDv7 } from 'node:crypto'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import { type Client, Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
-import { connectionOptions } from '../wire/fields.ts'
 import { METHODS } from '../wire/methods.ts'
 import type { RequestHeaders } from '../wire/request-headers.ts'
 import type { RequestMessage } from '../wire/request-parser.ts'
@@ -43,8 +42,6 @@ export interface HeaderFacts {
   /** Lower case, without port. */
   readonly host: string
   readonly client: Client
-  /** Lower-case names that the Connection fields nominate, or null. */
-  readonly nominated: ReadonlySet<string> | null
   /** What Connection asks for; null: the version's default. */
   readonly persistent: boolean | null
   readonly expectation: 'none' | 'continue' | 'unknown'
@@ -62,7 +59,6 @@ function factsOf(headers: RequestHeaders, clientOf: (authority: string) => Clien
     authority,
     host: hostOf(authority),
     client: clientOf(authority),
-    nominated: connectionOptions(connection),
     persistent: persistenceOf(connection.join(',').toLowerCase()),
     expectation:
       expected === undefined ? 'none' : expected.toLowerCase() === '100-continue' ? 'continue' : 'unknown',
@@ -113,7 +109,6 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
       authority: authority ?? facts.authority,
       host: authority === null ? facts.host : hostOf(authority),
       headers,
-      nominated: facts.nominated,
       client: authority === null ? facts.client : clientOf(connection.peer, authority, headers),
       framing: fault === null ? message.framing : 'none',
       expectContinue,

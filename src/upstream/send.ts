@@ -6,7 +6,7 @@
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Exchange, Handler, Reply } from '../exchange.ts'
 import { connectionOptions, type FieldLines, fieldName, HOP_BY_HOP } from '../wire/fields.ts'
-import { encodeRequestHead, fieldLine } from '../wire/request-head.ts'
+import { encodeRequestHead, fieldLine, type PassageRules } from '../wire/request-head.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
 import { AnswerBody } from './answer-body.ts'
 import type { AttemptListener, Connection } from './connection.ts'
@@ -17,10 +17,8 @@ import { Upload } from './upload.ts'
 export interface SendOptions {
   readonly pool: Pool
   readonly timeouts: Timeouts
-  /** Canonical names that only the gateway asserts: the client's are dropped. */
-  readonly asserted: ReadonlySet<string>
-  /** Lower-case request fields dropped on this route. */
-  readonly dropped: ReadonlySet<string>
+  /** What of the client's fields stays behind. */
+  readonly rules: PassageRules
   /** Lower-case fields of answers that the gateway writes itself on this route. */
   readonly replaced: ReadonlySet<string>
   /** The path for the upstream; null: the raw path as it came. */
@@ -100,7 +98,7 @@ class Attempt implements AttemptListener {
     if (body === null) return
     this.#upload = new Upload(connection, body, {
       chunked: framing === 'chunked',
-      refusedTrailers: this.#options.asserted,
+      refusedTrailers: this.#options.rules.asserted,
       abandon: () => connection.abandon(this),
       onBroken: error => this.#break(asGatewayError(error)),
     })
@@ -116,10 +114,8 @@ class Attempt implements AttemptListener {
       target: endpoint.basePath + path + exchange.query,
       authority: (endpoint.preserveHost && exchange.authority) || endpoint.authority,
       headers: exchange.headers,
-      nominated: exchange.nominated,
-      asserted: this.#options.asserted,
+      rules: this.#options.rules,
       replaced: exchange.upstreamHeaders.names,
-      dropped: this.#options.dropped,
       ownLines:
         exchange.client.forwardedLines +
         this.#constantLines +

@@ -4,11 +4,19 @@
  * the gateway, and nothing with a line break in it gets out.
  */
 
-import { isFieldValue, isToken } from './fields.ts'
+import { connectionOptions, isFieldValue, isToken } from './fields.ts'
 import type { RequestHeaders } from './request-headers.ts'
 
 /** `none`, or the number of bytes that follow, or `chunked`. */
 export type RequestFraming = 'none' | 'chunked' | number
+
+/** What of a client's fields stays behind on a route. */
+export interface PassageRules {
+  /** Canonical names that only the gateway may send: the client's never pass. */
+  readonly asserted: ReadonlySet<string>
+  /** Lower-case names dropped on this route, such as `cookie`. */
+  readonly dropped: ReadonlySet<string>
+}
 
 export interface RequestHead {
   readonly method: string
@@ -16,14 +24,9 @@ export interface RequestHead {
   readonly target: string
   readonly authority: string
   readonly headers: RequestHeaders
-  /** Lower-case names that the client's own Connection fields nominate (RFC 9110 §7.6.1). */
-  readonly nominated: ReadonlySet<string> | null
-  /** Canonical names that only the gateway may send: the client's never pass. */
-  readonly asserted: ReadonlySet<string>
-  /** Further canonical names that a policy replaced or removed for this request, or null. */
+  readonly rules: PassageRules
+  /** Canonical names that a policy replaced or removed for this request, or null. */
   readonly replaced: ReadonlySet<string> | null
-  /** Lower-case names dropped on this route, such as `cookie`. */
-  readonly dropped: ReadonlySet<string>
   /** Lines written by the gateway (from `fieldLine`), each ended by CRLF. */
   readonly ownLines: string
   readonly framing: RequestFraming
@@ -39,20 +42,34 @@ export function encodeRequestHead(head: RequestHead): string {
   if (UNSAFE.test(head.target) || UNSAFE.test(head.authority) || !isToken(head.method)) {
     throw new TypeError('request line is not safe to send')
   }
-  let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n`
-  const { lines, names } = head.headers
-  for (let i = 0; i < names.length; i++) {
-    const name = names[i]!
-    if (name.owner !== 'end-to-end' || head.asserted.has(name.canonical) || head.dropped.has(name.lower))
-      continue
-    if (head.nominated?.has(name.lower) || head.replaced?.has(name.canonical)) continue
-    text += `${lines[2 * i]}: ${lines[2 * i + 1]}\r\n`
-  }
-  text += head.ownLines
+  const { headers, rules, replaced } = head
+  const passed =
+    replaced === null
+      ? headers.derive(rules, all => passingLines(all, rules, null))
+      : passingLines(headers, rules, replaced)
+  let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n${passed}${head.ownLines}`
   if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
   else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
   if (head.expectContinue) text += 'Expect: 100-continue\r\n'
   return `${text}\r\n`
+}
+
+/** The client's lines that may go on: neither the gateway's names nor what its Connection fields nominate (RFC 9110 §7.6.1). */
+function passingLines(
+  headers: RequestHeaders,
+  { asserted, dropped }: PassageRules,
+  replaced: ReadonlySet<string> | null,
+): string {
+  const nominated = connectionOptions(headers.getAll('connection'))
+  const { lines, names } = headers
+  const passed: string[] = []
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!
+    if (name.owner !== 'end-to-end' || asserted.has(name.canonical) || dropped.has(name.lower)) continue
+    if (nominated?.has(name.lower) || replaced?.has(name.canonical)) continue
+    passed.push(`${lines[2 * i]}: ${lines[2 * i + 1]}\r\n`)
+  }
+  return passed.join('')
 }
 
 /**

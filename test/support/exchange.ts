@@ -2,7 +2,6 @@
 
 import { Exchange, type RequestBody } from '../../src/exchange.ts'
 import type { Identity } from '../../src/identity/identity.ts'
-import { connectionOptions } from '../../src/wire/fields.ts'
 import type { RequestFraming } from '../../src/wire/request-head.ts'
 import { RequestHeaders } from '../../src/wire/request-headers.ts'
 
@@ -26,7 +25,6 @@ export function exchangeOf(options: ExchangeOptions = {}): Exchange {
     authority: 'gateway.test',
     host: 'gateway.test',
     headers,
-    nominated: connectionOptions(headers.getAll('connection')),
     client: { ip: '127.0.0.1', protocol: 'http', forwardedLines: '' },
     framing: options.framing ?? 'none',
     expectContinue: false,
