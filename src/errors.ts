@@ -86,6 +86,7 @@ export const ERRORS = {
   ),
   token_signature: entry(401, TOKEN, 'Invalid token signature.', 'client'),
   token_expired: entry(401, TOKEN, 'Token has expired.', 'client'),
+  token_revoked: entry(401, TOKEN, 'Token has been revoked.', 'client'),
   token_audience: entry(401, TOKEN, 'Invalid token audience.', 'client'),
   token_claims_missing: entry(401, TOKEN, 'Token missing required claims', 'client'),
   token_invalid: entry(401, TOKEN, 'Token validation failed', 'client'),

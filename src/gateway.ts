@@ -6,6 +6,7 @@ import { type DispatchRoute, dispatch } from './dispatch.ts'
 import type { GatewayError } from './errors.ts'
 import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
+import { JwksFetcher } from './identity/jwks-fetcher.ts'
 import { TokenVerifier } from './identity/verify.ts'
 import { pipelineOf } from './pipeline.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
@@ -155,12 +156,10 @@ function assertedNames(config: GatewayConfig): ReadonlySet<string> {
 function jwksOf(config: GatewayConfig, events: GatewayEvents, forget: () => void): JwksKeys | null {
   const { jwks } = config.identity
   if (jwks === undefined) return null
-  return new JwksKeys(jwks, {
-    onFailure: error => events.onKeysFailed(error),
-    onChange: keys => {
-      forget()
-      events.onKeysChanged(keys)
-    },
+  const source = new JwksFetcher(jwks, error => events.onKeysFailed(error))
+  return new JwksKeys(source, keys => {
+    forget()
+    events.onKeysChanged(keys)
   })
 }
 

@@ -30,37 +30,25 @@ describe('an Authorization value', () => {
       assert.deepEqual(readBearer(value), { kind: 'opaque_key' }))
   }
 
-  const malformed = [
-    ...[
-      'Bearer a b',
-      'Bearer a,b',
-      'Bearer a, Bearer b',
-      'Bearer "a"',
-      'Bearer a=b',
-      'Bearer a\tb',
-      'Bearer =',
-      'Bearer a\0',
-    ],
-    ...[
-      'Bearer \xa0a.b.c',
-      'Bearer a.b.c\xa0',
-      'Bearer a.\xe9',
-      'Bearer a;b',
-      'Bearer a%20b',
-      'Bearer a\r\n',
-    ],
-  ]
-  for (const value of malformed) {
+  for (const value of ['Bearer\ta.b.c', 'bearer\t', 'BEARER\ta b']) {
     test(`is malformed: ${JSON.stringify(value)}`, () =>
       assert.deepEqual(readBearer(value), { kind: 'malformed' }))
   }
 
-  test('gives a token of the characters of RFC 6750 or none at all', () => {
+  test('gives whatever stands behind the scheme, without the spaces around it', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), text => {
-        const bearer = readBearer(`Bearer ${text}`)
-        if (bearer.kind === 'token') assert.match(bearer.token, /^[A-Za-z0-9\-._~+/]+=*$/)
-      }),
+      fc.property(
+        fc.string({ unit: 'binary' }),
+        fc.nat({ max: 3 }),
+        fc.nat({ max: 3 }),
+        (text, before, after) => {
+          const bearer = readBearer(`Bearer ${' '.repeat(before)}${text}${' '.repeat(after)}`)
+          const token = text.replace(/^ +| +$/g, '')
+          if (token === '') assert.equal(bearer.kind, 'none')
+          else if (token.startsWith('sb_')) assert.equal(bearer.kind, 'opaque_key')
+          else assert.deepEqual(bearer, { kind: 'token', token })
+        },
+      ),
     )
   })
 })

@@ -7,6 +7,7 @@ import { type ClaimRules, checkClaims, claimAt } from './claims.ts'
 import type { Identity } from './identity.ts'
 
 const NOW = Math.floor(Date.now() / 1000)
+const ABSENT = undefined
 const RULES: ClaimRules = {
   audience: 'authenticated',
   issuers: null,
@@ -30,8 +31,6 @@ function refusalOf(over: Record<string, unknown>, rules: Partial<ClaimRules> = {
   return verdict.kind === 'refused' ? verdict.code : 'verified'
 }
 
-const ABSENT = undefined
-
 describe('the claims of a token', () => {
   test('say who asks, for which company', () => {
     const { userId, companyId, email, expiresAt } = identityOf({
@@ -40,6 +39,16 @@ describe('the claims of a token', () => {
       exp: NOW + 60,
     })
     assert.deepEqual([userId, companyId, email, expiresAt], ['u1', 'acme', 'a@b.example', NOW + 60])
+  })
+
+  test('say when the token was issued, and for which sign-in', () => {
+    const { issuedAt, sessionId } = identityOf({ iat: NOW - 7, session_id: 's1' })
+    assert.deepEqual([issuedAt, sessionId], [NOW - 7, 's1'])
+    for (const session_id of [undefined, null, 7, ['s1']]) {
+      assert.equal(identityOf({ session_id }).sessionId, null)
+    }
+    // The oldest of all: whoever refuses tokens issued before some moment refuses this one
+    assert.equal(identityOf({ iat: ABSENT }).issuedAt, 0)
   })
 
   for (const [over, missing] of [

@@ -13,6 +13,7 @@ export interface ClaimRules {
 }
 
 const REQUIRED = ['sub', 'aud', 'exp'] as const
+const TIMES = ['exp', 'nbf', 'iat'] as const
 
 /** Values that stand in a header as they are: printable ASCII, no space at either end. */
 const HEADER_SAFE = /^[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?$/
@@ -27,11 +28,8 @@ export function checkClaims(payload: unknown, rules: ClaimRules, now: number): V
     return invalid('the payload is not an object')
   }
   const claims = payload as Claims
-  const missing = REQUIRED.filter(name => !Object.hasOwn(claims, name) || claims[name] === null)
-  if (missing.length > 0) {
-    return refused('token_claims_missing', `Token missing required claims: ${missing.join(', ')}`)
-  }
   return (
+    checkPresence(claims) ??
     checkTimes(claims, rules.leeway, now) ??
     checkAudience(claims, rules.audience) ??
     checkIssuer(claims, rules.issuers) ??
@@ -39,8 +37,14 @@ export function checkClaims(payload: unknown, rules: ClaimRules, now: number): V
   )
 }
 
+function checkPresence(claims: Claims): Refusal | null {
+  const missing = REQUIRED.filter(name => !Object.hasOwn(claims, name) || claims[name] === null)
+  if (missing.length === 0) return null
+  return refused('token_claims_missing', `Token missing required claims: ${missing.join(', ')}`)
+}
+
 function checkTimes(claims: Claims, leeway: number, now: number): Refusal | null {
-  for (const name of ['exp', 'nbf', 'iat']) {
+  for (const name of TIMES) {
     const value = claims[name]
     if (value !== undefined && (typeof value !== 'number' || !Number.isFinite(value))) {
       return invalid(`the claim ${name} is not a number`)
@@ -68,7 +72,7 @@ function checkIssuer(claims: Claims, issuers: readonly string[] | null): Refusal
 }
 
 function identify(claims: Claims, rules: ClaimRules): Verdict {
-  const { sub, email } = claims
+  const { sub, email, iat, session_id: sessionId } = claims
   if (typeof sub !== 'string' || sub === '') return invalid('the claim sub is not a non-empty string')
   if (!HEADER_SAFE.test(sub)) return refused('subject_unusable')
   if (email !== undefined && email !== null && typeof email !== 'string') {
@@ -82,6 +86,8 @@ function identify(claims: Claims, rules: ClaimRules): Verdict {
       email: email ? email : null,
       claims,
       expiresAt: claims.exp as number,
+      issuedAt: typeof iat === 'number' ? iat : 0,
+      sessionId: typeof sessionId === 'string' ? sessionId : null,
     },
   }
 }

@@ -11,6 +11,10 @@ export interface Identity {
   readonly claims: Claims
   /** The claim `exp`, in seconds since the epoch. */
   readonly expiresAt: number
+  /** The claim `iat`, in seconds since the epoch; 0 when the token does not say. */
+  readonly issuedAt: number
+  /** The claim `session_id`: the sign-in that the token belongs to. */
+  readonly sessionId: string | null
 }
 
 export type Claims = Readonly<Record<string, unknown>>

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import http, { type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +8,9 @@ import type { JWK } from 'jose'
 import { type KeyServer, keyServer, type SigningKey, signingKey } from '../../test/support/jwks.ts'
 import { claims, token } from '../../test/support/token.ts'
 import { verifierSettings } from '../../test/support/verifier.ts'
-import { JwksKeys, type JwksSettings } from './jwks.ts'
+import { JwksKeys } from './jwks.ts'
+import { JwksFetcher, type JwksSettings } from './jwks-fetcher.ts'
+import type { Jwk, KeySource } from './key-source.ts'
 import { TokenVerifier } from './verify.ts'
 
 const UNKNOWN = { kind: 'unknown' }
@@ -35,10 +38,9 @@ function keysOf(
   over: Partial<JwksSettings> = {},
 ): { keys: JwksKeys; told: Told } {
   const told: Told = { failures: [], changes: [] }
-  const keys = new JwksKeys(
-    { url, refresh: 600, cooldown: 0, timeout: 5, ...over },
-    { onFailure: error => told.failures.push(error), onChange: count => told.changes.push(count) },
-  )
+  const settings = { url, refresh: 600, cooldown: 0, timeout: 5, ...over }
+  const fetcher = new JwksFetcher(settings, error => told.failures.push(error))
+  const keys = new JwksKeys(fetcher, count => told.changes.push(count))
   context.after(() => keys.stop())
   return { keys, told }
 }
@@ -94,6 +96,8 @@ describe('the published keys', { timeout: 15_000 }, () => {
   })
 
   test('are not used for what they are not published for', async context => {
+    const short = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey
+    const shortModulus = short.export({ format: 'jwk' }).n!
     const unfit: JWK[] = [
       { kty: 'oct', k: 'AAAA', kid: 'a' },
       { ...ec.publicJwk, kid: 'b', use: 'enc' },
@@ -102,14 +106,16 @@ describe('the published keys', { timeout: 15_000 }, () => {
       { ...ec.publicJwk, kid: 'e', crv: 'P-384' },
       { kty: 'EC', crv: 'P-256', kid: 'f' },
       { ...ec.publicJwk, kid: 'g', x: 'AAAA' },
+      { ...ec.publicJwk, kid: 'h', d: 'AAAA' },
+      { ...rsa.publicJwk, kid: 'i', n: shortModulus },
       7 as never,
       null as never,
     ]
     const server = await serving(context, unfit)
     const { keys } = keysOf(context, server.url, { cooldown: 60 })
     await keys.start()
-    for (const kid of ['a', 'b', 'c', 'd', 'e', 'f', 'g', undefined]) {
-      for (const algorithm of ['ES256', 'HS256', 'oct']) {
+    for (const kid of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', undefined]) {
+      for (const algorithm of ['ES256', 'RS256', 'HS256', 'oct']) {
         assert.deepEqual(await keys.find(algorithm, kid), UNKNOWN, `${algorithm} ${kid}`)
       }
     }
@@ -174,6 +180,95 @@ describe('the published keys', { timeout: 15_000 }, () => {
   })
 })
 
+/** A source elsewhere, such as in another thread: gives what it is told to give, when it is told. */
+class DistantSource implements KeySource {
+  give: (keys: readonly Jwk[]) => void = () => {}
+  answer: Promise<void> | null = null
+  asked = 0
+  stopped = false
+  async start(listener: (keys: readonly Jwk[]) => void): Promise<void> {
+    this.give = keys => listener(structuredClone(keys))
+  }
+  wanted(): Promise<void> | null {
+    this.asked++
+    return this.answer
+  }
+  stop(): void {
+    this.stopped = true
+  }
+}
+
+describe('keys of a source elsewhere', () => {
+  test('are found without a promise when they are at hand, or will not come', async () => {
+    const source = new DistantSource()
+    const changes: number[] = []
+    const keys = new JwksKeys(source, count => changes.push(count))
+    await keys.start()
+    assert.equal(keys.ready, false)
+    assert.deepEqual(keys.find('ES256', 'e'), UNAVAILABLE)
+    source.give([plain(ec.publicJwk)])
+    assert.equal(keys.ready, true)
+    assert.ok(!(keys.find('ES256', 'e') instanceof Promise))
+    assert.equal(source.asked, 1)
+    assert.deepEqual(keys.find('ES256', 'r'), UNKNOWN)
+    assert.equal(source.asked, 2)
+    keys.stop()
+    assert.deepEqual([changes, source.stopped], [[1], true])
+  })
+
+  test('are waited for when they may come, and drop those that went', async () => {
+    const source = new DistantSource()
+    const keys = new JwksKeys(source, () => {})
+    await keys.start()
+    source.give([plain(ec.publicJwk)])
+    const { promise, resolve } = Promise.withResolvers<void>()
+    source.answer = promise
+    const found = Promise.all([keys.find('RS256', 'r'), keys.find('RS256', 'other')])
+    source.give([plain(rsa.publicJwk)])
+    resolve()
+    const [key, other] = await found
+    assert.deepEqual([key.kind, other], ['key', UNKNOWN])
+    source.answer = null
+    assert.deepEqual(keys.find('ES256', 'e'), UNKNOWN)
+  })
+
+  test('verify no token any more once they went, not even one seen before', async () => {
+    const source = new DistantSource()
+    const keys = new JwksKeys(source, () => verifier.forget())
+    const verifier = new TokenVerifier(verifierSettings({ signatureAlgorithms: ['ES256'] }), keys)
+    await keys.start()
+    source.give([plain(ec.publicJwk)])
+    const good = await ec.sign()
+    assert.equal((await verifier.verify(good)).kind, 'verified')
+    source.give([plain(rsa.publicJwk)])
+    assert.equal((await verifier.verify(good)).kind, 'refused')
+    const impostor = await signingKey('ES256', 'e')
+    source.give([plain(impostor.publicJwk)])
+    assert.deepEqual(await verifier.verify(good), { kind: 'refused', code: 'token_signature' })
+    assert.equal((await verifier.verify(await impostor.sign())).kind, 'verified')
+  })
+
+  test('take a promise for a token only while they are fetched', async () => {
+    const source = new DistantSource()
+    const keys = new JwksKeys(source, () => {})
+    const verifier = new TokenVerifier(verifierSettings({ signatureAlgorithms: ['ES256'] }), keys)
+    await keys.start()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    source.answer = promise
+    const good = await ec.sign()
+    const verdict = verifier.verify(good)
+    assert.ok(verdict instanceof Promise)
+    source.give([plain(ec.publicJwk)])
+    resolve()
+    assert.equal((await verdict).kind, 'verified')
+    assert.ok(!(verifier.verify(await ec.sign(claims({ jti: 'next' }))) instanceof Promise))
+  })
+})
+
+function plain(jwk: JWK): Jwk {
+  return JSON.parse(JSON.stringify(jwk))
+}
+
 describe('a key endpoint that misbehaves', { timeout: 15_000 }, () => {
   const answers: [string, RequestListener][] = [
     ['answers 500', (_, response) => response.writeHead(500).end('{"keys":[]}')],
@@ -213,10 +308,8 @@ describe('a token signed with a published key', { timeout: 15_000 }, () => {
   let keys: JwksKeys
   before(async () => {
     server = await keyServer([ec.publicJwk, rsa.publicJwk, ed.publicJwk])
-    keys = new JwksKeys(
-      { url: server.url, refresh: 600, cooldown: 60, timeout: 5 },
-      { onFailure() {}, onChange() {} },
-    )
+    const settings = { url: server.url, refresh: 600, cooldown: 60, timeout: 5 }
+    keys = new JwksKeys(new JwksFetcher(settings, () => {}), () => {})
     await keys.start()
   })
   after(async () => {

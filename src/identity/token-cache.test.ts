@@ -1,11 +1,25 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import type { Identity } from './identity.ts'
+import type { Claims, Identity } from './identity.ts'
 import { TokenCache } from './token-cache.ts'
 
-function identity(userId: string, expiresAt = 1_000): Identity {
-  return { userId, companyId: null, email: null, claims: {}, expiresAt }
+function identity(userId: string, expiresAt = 1_000, claims: Claims = {}): Identity {
+  return { userId, companyId: null, email: null, claims, expiresAt, issuedAt: 0, sessionId: null }
+}
+
+/** The bytes of one entry of these tests, near enough. */
+const ENTRY = 500
+
+/** Bytes of heap in use when everything unreachable is gone. */
+function heapInUse(): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  collect()
+  return process.memoryUsage().heapUsed
 }
 
 describe('the cache of verified tokens', () => {
@@ -47,6 +61,100 @@ describe('the cache of verified tokens', () => {
     assert.equal(cache.get('other-0', 0), undefined)
   })
 
+  for (const [crowd, perRequest] of [
+    [100_000, 1],
+    [100_000, 10],
+    [100_000, 100],
+  ] as const) {
+    test(`keeps 1,000 tokens in use while ${crowd} pass by, ${perRequest} for each request of theirs`, () => {
+      const cache = new TokenCache(5_000 * ENTRY)
+      const regular = Array.from({ length: 1_000 }, (_, i) => `regular-${i}`)
+      const ask = (token: string): boolean => {
+        if (cache.get(token, 0) !== undefined) return true
+        cache.set(token, identity(token))
+        return false
+      }
+      for (let round = 0; round < 2; round++) for (const token of regular) ask(token)
+      let asked = 0
+      let hits = 0
+      for (let i = 0; i < crowd; i++) {
+        ask(`crowd-${i}`)
+        if (i % perRequest !== 0) continue
+        if (ask(regular[asked++ % regular.length]!)) hits++
+      }
+      assert.ok(hits >= 0.99 * asked, `${hits} hits of ${asked}`)
+    })
+  }
+
+  test('takes in newcomers that are used again while a crowd passes by', () => {
+    const cache = new TokenCache(5_000 * ENTRY)
+    for (let i = 0; i < 10_000; i++) cache.set(`crowd-${i}`, identity('x'))
+    const bob = identity('bob')
+    cache.set('newcomer', bob)
+    for (let i = 0; i < 100; i++) cache.set(`crowd-a${i}`, identity('x'))
+    assert.equal(cache.get('newcomer', 0), bob)
+    for (let i = 0; i < 100_000; i++) cache.set(`crowd-b${i}`, identity('x'))
+    assert.equal(cache.get('newcomer', 0), bob)
+  })
+
+  test('lets those go that are no longer asked for', () => {
+    const cache = new TokenCache(1_000 * ENTRY)
+    const generations = Array.from({ length: 5 }, (_, g) =>
+      Array.from({ length: 700 }, (_, i) => `${g}-${i}`),
+    )
+    for (const tokens of generations) {
+      let hits = 0
+      for (let round = 0; round < 20; round++) {
+        for (const token of tokens) {
+          if (cache.get(token, 0) === undefined) cache.set(token, identity(token))
+          else if (round === 19) hits++
+        }
+      }
+      assert.ok(hits >= 0.95 * tokens.length, `${hits} hits`)
+    }
+    assert.equal(cache.get('0-0', 0), undefined)
+  })
+
+  test('does not keep the text in memory that a token was cut from', () => {
+    const cache = new TokenCache(10_000_000)
+    const before = heapInUse()
+    for (let i = 0; i < 200; i++) {
+      const head = Buffer.from(`${'x'.repeat(100_000)}${i}`).toString('latin1')
+      cache.set(head.slice(-500), identity('ana'))
+    }
+    assert.ok(heapInUse() - before < 2_000_000, 'the heads are still there')
+    assert.equal(cache.size, 200)
+  })
+
+  const shapes: [string, () => unknown][] = [
+    ['common claims', () => ({ app_metadata: { company_id: 'a', roles: [unique(), unique()] }, exp: 1 })],
+    ['empty objects', () => Array.from({ length: 1_000 }, () => ({}))],
+    ['empty lists', () => Array.from({ length: 1_000 }, () => [])],
+    ['names of their own', () => Array.from({ length: 200 }, () => ({ [unique()]: 1 }))],
+    ['many names', () => Object.fromEntries(Array.from({ length: 300 }, () => [unique(), 1]))],
+    ['nesting', () => JSON.parse('['.repeat(1_500) + ']'.repeat(1_500))],
+    ['a wide text', () => `${'x'.repeat(5_000)}\u0100${unique()}`],
+    ['fractions', () => ['x', ...Array.from({ length: 1_000 }, (_, i) => i + 0.5)]],
+  ]
+  for (const [what, shape] of shapes) {
+    test(`counts at least the bytes that its entries take: ${what}`, () => {
+      const cache = new TokenCache(100_000_000)
+      const entry = (): void =>
+        cache.set(
+          unique().repeat(20),
+          identity(unique(), 1_000, JSON.parse(JSON.stringify({ shape: shape() }))),
+        )
+      for (let i = 0; i < 20; i++) entry()
+      const [bytes, heap] = [cache.bytes, heapInUse()]
+      for (let i = 0; i < 200; i++) entry()
+      const taken = heapInUse() - heap
+      assert.ok(
+        taken > 0 && taken < 1.1 * (cache.bytes - bytes),
+        `${taken} taken, ${cache.bytes - bytes} counted`,
+      )
+    })
+  }
+
   test('stays within its bytes and never makes anything up, whatever happens', () => {
     const step = fc.oneof(
       fc.record({
@@ -81,9 +189,18 @@ describe('the cache of verified tokens', () => {
               assert.ok(found.expiresAt > one.now)
             }
           }
-          assert.ok(cache.size * 2_000 <= bytes, `${cache.size} entries in ${bytes} bytes`)
+          assert.ok(
+            cache.bytes <= bytes && cache.size * ENTRY * 0.8 <= bytes,
+            `${cache.size} entries in ${bytes} bytes`,
+          )
         }
       }),
     )
   })
 })
+
+let count = 0
+/** A text of ten characters that was never there before. */
+function unique(): string {
+  return `u${String(count++).padStart(9, '0')}`
+}

@@ -5,7 +5,7 @@ import { SECRET } from '../../test/support/gateway.ts'
 import { claims, token } from '../../test/support/token.ts'
 import { verifierSettings } from '../../test/support/verifier.ts'
 import type { Verdict } from './identity.ts'
-import { TokenVerifier, type VerifierSettings } from './verify.ts'
+import { type Revocations, TokenVerifier, type VerifierSettings } from './verify.ts'
 
 function verifier(over: Partial<VerifierSettings> = {}): TokenVerifier {
   return new TokenVerifier(verifierSettings(over), null)
@@ -15,27 +15,82 @@ const codeOf = (verdict: Verdict): string => (verdict.kind === 'refused' ? verdi
 const encode = (text: string): string => Buffer.from(text).toString('base64url')
 
 describe('a token with the shared secret', () => {
-  test('is verified, at once when it was seen before', async () => {
+  test('is verified at once, and as the same identity when it was seen before', () => {
     const subject = verifier()
     const good = token(claims({ sub: 'ana' }))
-    const first = await subject.verify(good)
-    assert.ok(first.kind === 'verified')
+    const first = subject.verify(good)
+    assert.ok(!(first instanceof Promise) && first.kind === 'verified')
     assert.equal(first.identity.userId, 'ana')
     const second = subject.verify(good)
-    assert.ok(!(second instanceof Promise))
-    assert.deepEqual(second, first)
+    assert.ok(!(second instanceof Promise) && second.kind === 'verified')
+    assert.equal(second.identity, first.identity)
   })
 
-  test('is verified anew when keys may have changed, also while it was being verified', async () => {
+  test('is verified anew when keys may have changed', async () => {
     const subject = verifier()
     const good = token()
-    await subject.verify(good)
+    const first = await subject.verify(good)
     subject.forget()
-    const underway = subject.verify(good)
-    assert.ok(underway instanceof Promise)
-    subject.forget()
-    await underway
-    assert.ok(subject.verify(good) instanceof Promise)
+    const second = await subject.verify(good)
+    assert.ok(first.kind === 'verified' && second.kind === 'verified')
+    assert.notEqual(second.identity, first.identity)
+  })
+
+  test('is compared in every character also by a verifier that knows its header', async () => {
+    const subject = verifier()
+    await subject.verify(token())
+    for (const good of [token(), token(claims({ sub: 'x'.repeat(50) })), token(claims({ sub: 'y' }))]) {
+      for (let at = 0; at < good.length; at++) {
+        const other = good[at] === 'A' ? 'B' : 'A'
+        const verdict = await subject.verify(`${good.slice(0, at)}${other}${good.slice(at + 1)}`)
+        assert.equal(verdict.kind, 'refused', `at ${at}`)
+      }
+      assert.equal(codeOf(await subject.verify(good)), 'verified')
+    }
+  })
+
+  test('is not verified by what an earlier one left in memory', async () => {
+    const subject = verifier()
+    const good = token()
+    const [header, payload, signature] = good.split('.')
+    for (const text of [
+      `${header}.${payload}.`,
+      `${header}..${signature}`,
+      `${header}.${payload}.AAAA`,
+      '..',
+    ]) {
+      assert.equal(codeOf(await subject.verify(good)), 'verified')
+      subject.forget()
+      assert.equal((await subject.verify(text)).kind, 'refused', text.slice(-20))
+    }
+  })
+
+  test('is of ASCII: a character whose low byte would fit is another one', async () => {
+    const good = token()
+    for (const at of [0, 5, good.indexOf('.') + 3, good.lastIndexOf('.') + 1, good.length - 1]) {
+      for (const high of [0x100, 0x4200, 0xff00]) {
+        const other = String.fromCharCode(good.charCodeAt(at) + high)
+        const text = `${good.slice(0, at)}${other}${good.slice(at + 1)}`
+        const subject = verifier()
+        assert.equal((await subject.verify(text)).kind, 'refused')
+        await subject.verify(good)
+        assert.equal((await subject.verify(text)).kind, 'refused')
+      }
+    }
+  })
+
+  test('is judged by its signature under a header that was good before, however many there were', async () => {
+    const subject = verifier()
+    for (let i = 0; i < 300; i++) {
+      const header = { kid: `k${i}` }
+      assert.equal(codeOf(await subject.verify(token(claims(), { header }))), 'verified')
+      assert.equal(
+        codeOf(await subject.verify(token(claims(), { header, secret: 'x'.repeat(32) }))),
+        'token_signature',
+      )
+      const bad = token(claims(), { header: { kid: `k${i}`, alg: 'none' } })
+      assert.equal(codeOf(await subject.verify(bad)), 'token_invalid')
+    }
   })
 
   test('is not seen before when any character of it differs', async () => {
@@ -71,7 +126,7 @@ describe('a token with the shared secret', () => {
     const short = token(claims({ exp: now + 10 }))
     assert.equal(codeOf(await subject.verify(short)), 'verified')
     context.mock.timers.setTime((now + 39) * 1000)
-    assert.ok(!(subject.verify(short) instanceof Promise), 'gone too early')
+    assert.equal(codeOf(await subject.verify(short)), 'verified', 'gone too early')
     context.mock.timers.setTime((now + 40) * 1000)
     assert.equal(codeOf(await subject.verify(short)), 'token_expired')
   })
@@ -105,6 +160,7 @@ describe('a token with the shared secret', () => {
       `${encode('{"alg":"HS256"}')}.${'a'.repeat(100_000)}.x`,
       'token_invalid',
     ],
+    ['17,000 characters, well signed', token(claims({ x: 'x'.repeat(12_500) })), 'token_invalid'],
     ['a payload that is a list', token([claims()] as never), 'token_invalid'],
     ['a payload that is a text', token('x' as never), 'token_invalid'],
     ['a payload that is null', token(null as never), 'token_invalid'],
@@ -143,6 +199,40 @@ describe('a token with the shared secret', () => {
   })
 })
 
+describe('a revoked token', () => {
+  class Denied implements Revocations {
+    readonly asked: unknown[] = []
+    revoked = false
+    isRevoked(...about: [string | null, string, number]): boolean {
+      this.asked.push(about)
+      return this.revoked
+    }
+  }
+
+  test('is refused from that moment on, seen before or not', async () => {
+    const revocations = new Denied()
+    const subject = new TokenVerifier(verifierSettings(), null, revocations)
+    const good = token(claims({ sub: 'ana', session_id: 's1', iat: 1_000 }))
+    assert.equal(codeOf(await subject.verify(good)), 'verified')
+    assert.equal(codeOf(await subject.verify(good)), 'verified')
+    revocations.revoked = true
+    assert.equal(codeOf(await subject.verify(good)), 'token_revoked')
+    assert.equal(codeOf(await subject.verify(token(claims({ sub: 'bob', iat: 7 })))), 'token_revoked')
+    revocations.revoked = false
+    assert.equal(codeOf(await subject.verify(good)), 'verified')
+    const ana = ['s1', 'ana', 1_000]
+    assert.deepEqual(revocations.asked, [ana, ana, ana, [null, 'bob', 7], ana])
+  })
+
+  test('is asked for only once its signature is known to be good', async () => {
+    const revocations = new Denied()
+    const subject = new TokenVerifier(verifierSettings(), null, revocations)
+    await subject.verify(token(claims(), { secret: 'x'.repeat(32) }))
+    await subject.verify(token(claims({ exp: 1 })))
+    assert.deepEqual(revocations.asked, [])
+  })
+})
+
 describe('a verifier', () => {
   test('is ready with a secret, and not without any key', () => {
     assert.equal(verifier().ready, true)
@@ -156,5 +246,35 @@ describe('a verifier', () => {
         'token_invalid',
       )
     }
+  })
+
+  test('has no empty secret', () => {
+    assert.throws(() => verifier({ secret: { algorithm: 'HS256', value: '' } }), RangeError)
+  })
+})
+
+describe('a crowd of bad tokens', () => {
+  test('does not push out the good ones, and is refused each time anew', async () => {
+    const subject = verifier({ cacheBytes: 20_000 })
+    const good = await subject.verify(token(claims({ sub: 'ana', iat: 1 })))
+    assert.ok(good.kind === 'verified')
+    for (let i = 0; i < 2_000; i++) {
+      const text = token(claims({ sub: `u${i}` }), { secret: 'x'.repeat(32), header: { kid: `k${i}` } })
+      assert.equal(codeOf(await subject.verify(text)), 'token_signature')
+    }
+    const again = await subject.verify(token(claims({ sub: 'ana', iat: 1 })))
+    assert.ok(again.kind === 'verified')
+    assert.equal(again.identity, good.identity)
+  })
+
+  test('of characters that no token has is refused as no token', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary', minLength: 1 }), async text => {
+        const good = token()
+        const verdict = await verifier().verify(good.replace('.', `${text}.`))
+        assert.equal(verdict.kind, 'refused')
+        if (!/^[\w-]+$/.test(text)) assert.equal(codeOf(verdict), 'token_invalid')
+      }),
+    )
   })
 })

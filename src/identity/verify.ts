@@ -3,16 +3,20 @@
  * for it: shared secrets for HMAC, the JWKS for signatures; never the other way round (RFC 8725 §3.1).
  */
 
-import type { ProtectedHeaderParameters } from 'jose'
-import { decodeProtectedHeader } from 'jose/decode/protected_header'
-import { JWSSignatureVerificationFailed } from 'jose/errors'
-import { compactVerify } from 'jose/jws/compact/verify'
 import { type ClaimRules, checkClaims } from './claims.ts'
-import { invalid, refused, type Verdict } from './identity.ts'
-import type { JwksKeys } from './jwks.ts'
+import { decodePart, parseHeader, parseJson } from './compact.ts'
+import { type Identity, invalid, type Refusal, refused, type Verdict } from './identity.ts'
+import type { JwksKeys, KeyLookup } from './jwks.ts'
+import {
+  type HmacAlgorithm,
+  hmacCheck,
+  MAX_TOKEN_LENGTH,
+  publicKeyCheck,
+  type SignatureCheck,
+} from './signature.ts'
 import { TokenCache } from './token-cache.ts'
 
-export type HmacAlgorithm = 'HS256' | 'HS384' | 'HS512'
+export type { HmacAlgorithm } from './signature.ts'
 
 export interface VerifierSettings {
   readonly rules: ClaimRules
@@ -23,22 +27,44 @@ export interface VerifierSettings {
   readonly cacheBytes: number
 }
 
-/** Longer than any real token (chunked Supabase cookies included), shorter than trouble. */
-const MAX_TOKEN_LENGTH = 16_384
+/** Sign-outs and blocked users. Asked for every token, remembered or not: must be cheap. */
+export interface Revocations {
+  /** @param issuedAt seconds since the epoch; 0 when the token does not say */
+  isRevoked(sessionId: string | null, userId: string, issuedAt: number): boolean
+}
 
-type VerificationKey = CryptoKey | Uint8Array
+/** Issuers write a handful of headers. More than this many, and they are learned anew. */
+const MAX_HEADERS = 64
+
+// A refused token shall cost little, so that nothing is gained by sending many: no text is put together for it.
+const TOO_LONG = invalid('the token is too long')
+const NOT_COMPACT = invalid('not a signed JSON Web Token')
+const EXTENSIONS = invalid('the header asks for extensions (crit)')
+const ALGORITHM = invalid('the algorithm is not accepted here')
+const KEY_ID = invalid('the key id (kid) is not a string')
+const NO_KEY = invalid('no key matches the token')
+const NO_KEYS = refused('keys_unavailable')
+const SIGNATURE = refused('token_signature')
+const NOT_JSON = invalid('the payload is not JSON')
+const REVOKED = refused('token_revoked')
 
 export class TokenVerifier {
   readonly #settings: VerifierSettings
-  readonly #secret: Uint8Array | null
+  readonly #secret: SignatureCheck | null
   readonly #jwks: JwksKeys | null
+  readonly #revocations: Revocations | null
   readonly #cache: TokenCache
-  #generation = 0
+  /** Encoded headers of tokens that were good, and what to check such tokens with. Learned from good ones only. */
+  readonly #checks = new Map<string, SignatureCheck>()
+  readonly #payload = Buffer.allocUnsafeSlow(MAX_TOKEN_LENGTH)
+  readonly #signature = Buffer.allocUnsafeSlow(MAX_TOKEN_LENGTH)
 
-  constructor(settings: VerifierSettings, jwks: JwksKeys | null) {
+  constructor(settings: VerifierSettings, jwks: JwksKeys | null, revocations: Revocations | null = null) {
+    const { secret } = settings
     this.#settings = settings
-    this.#secret = settings.secret === null ? null : new TextEncoder().encode(settings.secret.value)
+    this.#secret = secret === null ? null : hmacCheck(secret.algorithm, secret.value)
     this.#jwks = jwks
+    this.#revocations = revocations
     this.#cache = new TokenCache(settings.cacheBytes)
   }
 
@@ -49,77 +75,89 @@ export class TokenVerifier {
 
   /** Forgets verified tokens: their keys may be gone. */
   forget(): void {
-    this.#generation++
     this.#cache.clear()
+    this.#checks.clear()
   }
 
-  /** At once for a token seen before, else a promise. */
+  /**
+   * @param token as it came, unchecked
+   * @returns a promise only when keys have to be fetched first
+   */
   verify(token: string): Verdict | Promise<Verdict> {
     const now = Date.now() / 1000
     const identity = this.#cache.get(token, now - this.#settings.rules.leeway)
-    return identity === undefined ? this.#verifyUnseen(token, now) : { kind: 'verified', identity }
+    return identity === undefined ? this.#verifyUnseen(token, now) : this.#admit(identity)
   }
 
-  async #verifyUnseen(token: string, now: number): Promise<Verdict> {
-    if (token.length > MAX_TOKEN_LENGTH) return invalid('the token is too long')
-    const header = headerOf(token)
-    if (header === null) return invalid('not a signed JSON Web Token')
+  /** The cheap checks come first, and every one before a claim is believed. */
+  #verifyUnseen(token: string, now: number): Verdict | Promise<Verdict> {
+    if (token.length > MAX_TOKEN_LENGTH) return TOO_LONG
+    const headerEnd = token.indexOf('.')
+    const signed = token.indexOf('.', headerEnd + 1)
+    if (headerEnd <= 0 || signed === -1) return NOT_COMPACT
+    const known = this.#checks.get(token.slice(0, headerEnd))
+    if (known !== undefined) return this.#verifySigned(token, headerEnd, signed, known, now)
+    const found = this.#checkFor(token.slice(0, headerEnd))
+    if (typeof found === 'function') return this.#verifySigned(token, headerEnd, signed, found, now)
+    if (!(found instanceof Promise)) return found
+    // Keys do not change between this and the look-up: both run before the loop takes up anything else.
+    return found.then(check =>
+      typeof check === 'function' ? this.#verifySigned(token, headerEnd, signed, check, now) : check,
+    )
+  }
+
+  #verifySigned(
+    token: string,
+    headerEnd: number,
+    signed: number,
+    check: SignatureCheck,
+    now: number,
+  ): Verdict {
+    const payload = decodePart(token.slice(headerEnd + 1, signed), this.#payload)
+    const signature = decodePart(token.slice(signed + 1), this.#signature)
+    if (payload === null || signature === null || payload.length === 0) return NOT_COMPACT
+    if (!check(token, signed, signature)) return SIGNATURE
+    this.#learn(token.slice(0, headerEnd), check)
+    const claims = parseJson(payload)
+    if (claims === undefined) return NOT_JSON
+    const verdict = checkClaims(claims, this.#settings.rules, now)
+    if (verdict.kind === 'refused') return verdict
+    this.#cache.set(token, verdict.identity)
+    return this.#admit(verdict.identity)
+  }
+
+  #admit(identity: Identity): Verdict {
+    const { sessionId, userId, issuedAt } = identity
+    return this.#revocations?.isRevoked(sessionId, userId, issuedAt)
+      ? REVOKED
+      : { kind: 'verified', identity }
+  }
+
+  /** What tokens under a header are checked with, or why there is nothing. */
+  #checkFor(encodedHeader: string): SignatureCheck | Refusal | Promise<SignatureCheck | Refusal> {
+    const header = parseHeader(encodedHeader)
+    if (header === null) return NOT_COMPACT
+    const { alg, kid, crit } = header
     // No extension is understood here, and `crit` asks for a refusal then (RFC 7515 §4.1.11).
-    if (header.crit !== undefined) return invalid('the header asks for extensions (crit)')
-    const generation = this.#generation
-    const key = await this.#keyFor(header)
-    if ('kind' in key) return key
-    const payload = await verifiedPayload(token, key.key, header.alg as string)
-    if ('kind' in payload) return payload
-    const verdict = checkClaims(payload.value, this.#settings.rules, now)
-    // Keys may have changed while this one was at work: then the next request has to ask again.
-    if (verdict.kind === 'verified' && generation === this.#generation)
-      this.#cache.set(token, verdict.identity)
-    return verdict
-  }
-
-  async #keyFor(
-    header: ProtectedHeaderParameters,
-  ): Promise<{ key: VerificationKey } | Extract<Verdict, { kind: 'refused' }>> {
-    const { alg, kid } = header
-    if (this.#secret !== null && alg === this.#settings.secret?.algorithm) return { key: this.#secret }
+    if (crit !== undefined) return EXTENSIONS
+    if (this.#secret !== null && alg === this.#settings.secret?.algorithm) return this.#secret
     if (this.#jwks === null || typeof alg !== 'string' || !this.#settings.signatureAlgorithms.includes(alg)) {
-      return invalid('the algorithm is not accepted here')
+      return ALGORITHM
     }
-    if (kid !== undefined && typeof kid !== 'string') return invalid('the key id (kid) is not a string')
-    const found = await this.#jwks.find(alg, kid)
-    if (found.kind === 'key') return { key: found.key }
-    return found.kind === 'unavailable' ? refused('keys_unavailable') : invalid('no key matches the token')
+    if (kid !== undefined && typeof kid !== 'string') return KEY_ID
+    const found = this.#jwks.find(alg, kid)
+    return found instanceof Promise ? found.then(late => checkWith(late, alg)) : checkWith(found, alg)
+  }
+
+  #learn(encodedHeader: string, check: SignatureCheck): void {
+    if (this.#checks.has(encodedHeader)) return
+    if (this.#checks.size >= MAX_HEADERS) this.#checks.clear()
+    // A slice could keep the whole request head in memory.
+    this.#checks.set(Buffer.from(encodedHeader, 'latin1').toString('latin1'), check)
   }
 }
 
-/** JWS compact serialization, RFC 7515 §7.1: base64url without padding, and nothing else, three times. */
-const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]*$/
-
-function headerOf(token: string): ProtectedHeaderParameters | null {
-  if (!COMPACT.test(token)) return null
-  try {
-    return decodeProtectedHeader(token)
-  } catch {
-    return null
-  }
-}
-
-async function verifiedPayload(
-  token: string,
-  key: VerificationKey,
-  algorithm: string,
-): Promise<{ value: unknown } | Extract<Verdict, { kind: 'refused' }>> {
-  let bytes: Uint8Array
-  try {
-    bytes = (await compactVerify(token, key, { algorithms: [algorithm] })).payload
-  } catch (error) {
-    if (error instanceof JWSSignatureVerificationFailed) return refused('token_signature')
-    return invalid('not a valid JSON Web Signature')
-  }
-  try {
-    return { value: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) }
-  } catch {
-    return invalid('the payload is not JSON')
-  }
+function checkWith(found: KeyLookup, algorithm: string): SignatureCheck | Refusal {
+  if (found.kind === 'key') return publicKeyCheck(algorithm, found.key)
+  return found.kind === 'unavailable' ? NO_KEYS : NO_KEY
 }

@@ -1,7 +1,7 @@
 /** Who asks? Reads the bearer token (RFC 6750), has it verified, and says in the first gateway's words what is wrong with it. */
 
 import { type ErrorCode, GatewayError } from '../errors.ts'
-import type { Exchange, Policy } from '../exchange.ts'
+import type { Exchange, Handler, Policy, Reply } from '../exchange.ts'
 import { readBearer } from '../identity/bearer.ts'
 import type { Verdict } from '../identity/identity.ts'
 import type { TokenVerifier } from '../identity/verify.ts'
@@ -13,12 +13,13 @@ export interface AuthenticateOptions {
   readonly audience: string
 }
 
+const NOT_ONE_TOKEN = 'Token validation failed: not one bearer token'
+
 export function authenticate({ verifier, mode, audience }: AuthenticateOptions): Policy {
-  const challenges = challengesFor(audience)
+  const headers = headersFor(audience)
 
   return function authenticate(exchange, next) {
-    const authorization = authorizationOf(exchange)
-    const bearer = readBearer(authorization)
+    const bearer = readBearer(authorizationOf(exchange))
     switch (bearer.kind) {
       case 'none':
         if (mode === 'optional') return next(exchange)
@@ -28,23 +29,23 @@ export function authenticate({ verifier, mode, audience }: AuthenticateOptions):
         if (mode === 'optional') return next(exchange)
         throw refusal('opaque_key')
       case 'malformed':
-        throw refusal('token_invalid', 'Token validation failed: not one bearer token')
+        throw refusal('token_invalid', NOT_ONE_TOKEN)
     }
     const verdict = verifier.verify(bearer.token)
-    return verdict instanceof Promise ? verdict.then(admit) : admit(verdict)
+    return verdict instanceof Promise
+      ? verdict.then(late => admit(late, exchange, next))
+      : admit(verdict, exchange, next)
+  }
 
-    function admit(verdict: Verdict) {
-      if (verdict.kind === 'refused') throw refusal(verdict.code, verdict.detail)
-      exchange.identity = verdict.identity
-      return next(exchange)
-    }
+  function admit(verdict: Verdict, exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+    if (verdict.kind === 'refused') throw refusal(verdict.code, verdict.detail)
+    exchange.identity = verdict.identity
+    return next(exchange)
   }
 
   function refusal(code: ErrorCode, detail?: string): GatewayError {
-    const challenge = challenges[code]
-    const headers = challenge === undefined ? [] : ['WWW-Authenticate', challenge]
-    if (code === 'keys_unavailable') headers.push('Retry-After', '1')
-    return new GatewayError(code, detail === undefined ? { headers } : { headers, detail })
+    const lines = headers[code] ?? []
+    return new GatewayError(code, detail === undefined ? { headers: lines } : { headers: lines, detail })
   }
 }
 
@@ -55,16 +56,20 @@ function authorizationOf(exchange: Exchange): string | undefined {
   return values[0]
 }
 
-function challengesFor(audience: string): Partial<Record<ErrorCode, string>> {
-  const describe = (text: string): string => `Bearer error="invalid_token", error_description="${text}"`
+/** Header lines of the refusals: the challenge that RFC 6750 §3 asks for, or when to come again. */
+function headersFor(audience: string): Partial<Record<ErrorCode, readonly string[]>> {
+  const challenge = (text: string): readonly string[] => ['WWW-Authenticate', text]
+  const describe = (text: string) => challenge(`Bearer error="invalid_token", error_description="${text}"`)
   const quoted = audience.replace(/[^\x20-\x7e]|["\\]/g, '')
   return {
-    not_authenticated: 'Bearer',
-    opaque_key: 'Bearer',
+    not_authenticated: challenge('Bearer'),
+    opaque_key: challenge('Bearer'),
     token_signature: describe('Invalid signature'),
     token_expired: describe('The token has expired'),
+    token_revoked: describe('The token has been revoked'),
     token_audience: describe(`Invalid audience, expected '${quoted}'`),
-    token_claims_missing: 'Bearer error="invalid_token"',
-    token_invalid: 'Bearer error="invalid_token"',
+    token_claims_missing: challenge('Bearer error="invalid_token"'),
+    token_invalid: challenge('Bearer error="invalid_token"'),
+    keys_unavailable: ['Retry-After', '1'],
   }
 }

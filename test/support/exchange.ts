@@ -41,6 +41,8 @@ export function identityOf(over: Partial<Identity> = {}): Identity {
     email: null,
     claims: {},
     expiresAt: Date.now() / 1000 + 3600,
+    issuedAt: Date.now() / 1000,
+    sessionId: null,
     ...over,
   }
 }
