@@ -2,36 +2,33 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import type { Contender } from './contender.ts'
-import { type Cores, chooseCores, moveSelfTo } from './cores.ts'
+import { checkOut, compare } from './against.ts'
+import { chooseCores, moveSelfTo } from './cores.ts'
+import { goalTable, judge } from './goals.ts'
 import { describeMachine } from './machine.ts'
-import { HELP, type Options, parseOptions, type Scenario } from './options.ts'
-import { missingPackages } from './packages.ts'
-import { fastify, fastifyLog } from './peers/fastify.ts'
-import { gateway } from './peers/gateway.ts'
-import { haproxy, haproxyLog } from './peers/haproxy.ts'
-import { nginx, nginxNjs } from './peers/nginx.ts'
+import { HELP, type Options, parseOptions, RESULTS } from './options.ts'
+import { writePages } from './page.ts'
+import { gateway, ROOT } from './peers/gateway.ts'
 import { stopAll } from './process.ts'
 import { readProfiles, selfTimes } from './profile.ts'
+import { race } from './race.ts'
 import { markdown, table, write } from './report.ts'
-import { percent, type Result, verdict } from './result.ts'
-import { small } from './scenarios/small.ts'
-import { smallResult } from './scenarios/small-result.ts'
-import { startup } from './scenarios/startup.ts'
-import { transfer } from './scenarios/transfer.ts'
+import { percent, type Result } from './result.ts'
+import type { Run } from './run.ts'
+import { SCENARIOS } from './scenarios/index.ts'
+import { RACES } from './scenarios/races.ts'
 
 const PROFILE_LINES = 25
-
-type Run = { options: Options; cores: Cores; directory: string }
 
 const say = (line: string): void => console.error(line)
 
 async function main(options: Options): Promise<void> {
+  if (options.report) return writePages(options.results ?? RESULTS)
   const cores = chooseCores()
   moveSelfTo(cores.load)
   if (!options.sources) bundle()
   const root = await mkdtemp(join(tmpdir(), 'nyro-bench-'))
+  const run: Run = { ...options, only: options.contenders, cores, directory: root, say }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, async () => {
       await stopAll()
@@ -40,18 +37,9 @@ async function main(options: Options): Promise<void> {
     })
   }
   try {
-    if (options.profile) return await profile({ options, cores, directory: root })
-    const results: Result[] = []
-    for (const scenario of options.scenarios) {
-      const result = await attempt(scenario, { options, cores, directory: join(root, scenario) })
-      if (result === null) continue
-      results.push(result)
-      const machine = await describeMachine(cores)
-      console.log(`\n${markdown(result, machine)}\n`)
-      if (options.results !== null) await write(options.results, result, machine)
-    }
-    for (const target of results.flatMap(result => result.targets)) console.log(verdict(target))
-    if (results.some(result => result.faults.length > 0)) process.exitCode = 1
+    if (options.profile) await profile(run)
+    else if (options.against !== null) await against(options.against, options, run)
+    else await measure(options, run)
   } finally {
     await stopAll()
     await rm(root, { recursive: true, force: true })
@@ -60,15 +48,31 @@ async function main(options: Options): Promise<void> {
 
 /** Makes what `npm start` runs. */
 function bundle(): void {
-  const script = fileURLToPath(new URL('../scripts/build.ts', import.meta.url))
-  execFileSync(process.execPath, [script, '--bundle-only'], { stdio: 'inherit' })
+  execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), '--bundle-only'], { stdio: 'inherit' })
+}
+
+async function measure({ scenarios, results: directory }: Options, run: Run): Promise<void> {
+  const results: Result[] = []
+  const machine = await describeMachine(run.cores)
+  for (const scenario of scenarios) {
+    const result = await attempt(scenario, { ...run, directory: join(run.directory, scenario) })
+    if (result === null) continue
+    results.push(result)
+    console.log(`\n${markdown(result, machine)}\n`)
+    if (directory !== null) await write(directory, result, machine)
+  }
+  // Every goal in its place, those of scenarios that did not run too: what is not measured is not reached.
+  console.log(`\n${table(goalTable(judge(results)))}`)
+  if (directory === RESULTS && results.length > 0) await writePages(directory)
+  if (results.length === 0 || results.some(({ faults }) => faults.length > 0)) process.exitCode = 1
 }
 
 /** A scenario that fails does not take the others along. */
-async function attempt(scenario: Scenario, run: Run): Promise<Result | null> {
+async function attempt(scenario: string, run: Run): Promise<Result | null> {
   try {
+    say(`\n${scenario}`)
     await mkdir(run.directory)
-    return await SCENARIO[scenario](run)
+    return await SCENARIOS[scenario]!(run)
   } catch (error) {
     console.error(`"${scenario}" failed:`, error)
     process.exitCode = 1
@@ -78,61 +82,33 @@ async function attempt(scenario: Scenario, run: Run): Promise<Result | null> {
   }
 }
 
-const SCENARIO: Record<Scenario, (run: Run) => Promise<Result | null>> = {
-  small: async ({ options, cores, directory }) => {
-    if (await loadIsMissing()) return null
-    const { contenders, leftOut } = await present(options, options.contenders)
-    if (contenders.length === 0) return null
-    const { rounds, seconds } = options
-    const outcome = await small({ contenders, rounds, seconds, directory, cores, say })
-    const result = smallResult(contenders, outcome)
-    return { ...result, notes: [...result.notes, ...leftOut] }
-  },
-  transfer: async ({ options, cores, directory }) => {
-    const { contenders } = await present(options, options.contenders ?? ['gateway'])
-    if (contenders.length === 0) return null
-    return transfer({ contenders, bytes: options.mebibytes * 2 ** 20, directory, cores, say })
-  },
-  startup: async ({ options, cores, directory }) => {
-    if ((await present(options, ['gateway'])).contenders.length === 0) return null
-    return startup({ choice: options, directory, cores, say })
-  },
+async function against(revision: string, { scenarios, tolerance }: Options, run: Run): Promise<void> {
+  const { root, remove } = checkOut(revision, run.directory)
+  try {
+    for (const scenario of scenarios) {
+      const directory = join(run.directory, scenario)
+      await mkdir(directory)
+      const { line, slower } = await compare(scenario, root, revision, tolerance, { ...run, directory })
+      console.log(line)
+      if (slower) process.exitCode = 1
+    }
+  } finally {
+    await stopAll()
+    remove()
+  }
 }
 
-async function profile({ options, cores, directory }: Run): Promise<void> {
-  if (await loadIsMissing()) return
-  const profiles = join(directory, 'profiles')
+async function profile(run: Run): Promise<void> {
+  const profiles = join(run.directory, 'profiles')
   const nodeArguments = ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
-  const contenders = [gateway({ sources: options.sources, nodeArguments })]
-  const { faults } = await small({ contenders, rounds: 1, seconds: options.seconds, directory, cores, say })
+  const contender = gateway({ ...run, nodeArguments })
+  const [entry] = RACES.small!.entries(run)
+  const { faults } = await race([{ ...entry!, contender }], { ...run, rounds: 1 })
   if (faults.length > 0) throw new Error(faults.join('\n'))
   const rows = selfTimes(await readProfiles(profiles))
     .slice(0, PROFILE_LINES)
     .map(({ place, microseconds, share }) => [percent(share), (microseconds / 1000).toFixed(0), place])
   console.log(table({ columns: ['self', 'ms', 'function'], rows }))
-}
-
-type Present = { contenders: Contender[]; leftOut: string[] }
-
-/** The contenders that were asked for (all when null), as far as this machine can run them. */
-async function present(options: Options, names: string[] | null): Promise<Present> {
-  const all = [gateway(options), haproxyLog, haproxy, nginx, nginxNjs, fastify, fastifyLog]
-  const unknown = names?.find(name => !all.some(contender => contender.name === name))
-  if (unknown !== undefined) throw new Error(`there is no contender "${unknown}"`)
-  const found: Present = { contenders: [], leftOut: [] }
-  for (const contender of all.filter(({ name }) => names?.includes(name) ?? true)) {
-    const reason = await contender.missing()
-    if (reason === null) found.contenders.push(contender)
-    else found.leftOut.push(`${contender.name} is left out: ${reason}.`)
-  }
-  found.leftOut.forEach(say)
-  return found
-}
-
-async function loadIsMissing(): Promise<boolean> {
-  const reason = await missingPackages(['wrk', 'nginx', 'libnginx-mod-http-js'])
-  if (reason !== null) say(`"small" is left out, its load and its upstream are missing: ${reason}`)
-  return reason !== null
 }
 
 function parseOrExit(): Options {

@@ -6,12 +6,24 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 // USER_HZ is part of the kernel's interface: 100 on every platform that Node runs on.
 const TICK_MICROSECONDS = 10_000
 
-/** CPU time used so far by a process tree, all threads, user and system, in microseconds. */
+/**
+ * CPU time used so far by a process tree, all threads, user and system, in microseconds. From the scheduler's own
+ * account in nanoseconds; from ticks of 10 ms where the kernel keeps none.
+ */
 export function cpuMicroseconds(root: number): number {
-  return sum(tree(root), pid => {
-    const fields = statFields(pid)
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MICROSECONDS
-  })
+  return sum([...threadMicroseconds(root).values()], value => value)
+}
+
+/** The same for each thread that is alive, by its number. */
+export function threadMicroseconds(root: number): Map<string, number> {
+  const found = new Map<string, number>()
+  for (const pid of tree(root)) {
+    for (const thread of threads(pid)) {
+      const [nanoseconds] = read(`/proc/${pid}/task/${thread}/schedstat`).split(' ')
+      found.set(thread, nanoseconds ? Number(nanoseconds) / 1000 : ticks(`/proc/${pid}/task/${thread}/stat`))
+    }
+  }
+  return found
 }
 
 /** Resident memory of a process tree in bytes. Pages shared between its processes count once in each. */
@@ -34,11 +46,14 @@ export function peakBytes(root: number): number {
   return sum(tree(root), pid => statusBytes(pid, 'VmHWM'))
 }
 
-/** Busy time of one core since boot, in microseconds, whoever used it; stolen time included. */
-export function coreBusyMicroseconds(core: number): number {
-  const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(' ').map(Number)
-  return (user + nice + system + irq + softirq + steal) * TICK_MICROSECONDS
+/** Busy time of some cores since boot, in microseconds, whoever used them; stolen time included. */
+export function coresBusyMicroseconds(cores: string): number {
+  const stat = readFileSync('/proc/stat', 'utf8')
+  return cores.split(',').reduce((total, core) => {
+    const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1] ?? ''
+    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(' ').map(Number)
+    return total + (user + nice + system + irq + softirq + steal) * TICK_MICROSECONDS
+  }, 0)
 }
 
 function tree(root: number): number[] {
@@ -62,10 +77,11 @@ function threads(pid: number): string[] {
   }
 }
 
-/** The fields after the command's name, which may itself contain spaces and parentheses. */
-function statFields(pid: number): string[] {
-  const stat = read(`/proc/${pid}/stat`)
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+function ticks(file: string): number {
+  const stat = read(file)
+  // After the command's name, which may itself contain spaces and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MICROSECONDS
 }
 
 function statusBytes(pid: number, field: string): number {
@@ -82,6 +98,6 @@ function read(path: string): string {
   }
 }
 
-function sum(pids: number[], figure: (pid: number) => number): number {
-  return pids.reduce((total, pid) => total + (figure(pid) || 0), 0)
+function sum(values: number[], figure: (value: number) => number): number {
+  return values.reduce((total, value) => total + (figure(value) || 0), 0)
 }

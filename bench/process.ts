@@ -11,7 +11,7 @@ export type Program = {
   command: string[]
   /** Where its output goes: `<name>.out` and `<name>.err`. */
   directory: string
-  core: number | null
+  core: string | null
   env?: Record<string, string>
   cwd?: string
 }
@@ -29,6 +29,8 @@ export type Started = {
 }
 
 const STOP_LIMIT = 5_000
+/** Ample for a program that starts under valgrind on a busy machine. */
+const READY_LIMIT = 40_000
 
 const running = new Set<Started>()
 
@@ -80,12 +82,12 @@ async function stop(child: ChildProcess, exited: Promise<void>, signal: NodeJS.S
 
 /** Resolves when the program accepts connections, or answers 200 on a path where one is given. */
 export async function ready(started: Started, port: number, path?: string): Promise<void> {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + READY_LIMIT
   while (!(path === undefined ? await accepts(port) : await answers(port, path))) {
     if (started.hasExited())
       throw new Error(`${started.name} ended before it was ready:\n${started.complaint()}`)
     if (Date.now() > deadline)
-      throw new Error(`${started.name} is not ready within 15 s:\n${started.complaint()}`)
+      throw new Error(`${started.name} is not ready within ${READY_LIMIT / 1000} s:\n${started.complaint()}`)
     await delay(10)
   }
 }

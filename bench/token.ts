@@ -37,6 +37,6 @@ export function unsignedToken(): string {
   return `${encode({ alg: 'none', typ: 'JWT' })}.${encode(claims())}.`
 }
 
-function encode(part: Claims): string {
+export function encode(part: Claims): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url')
 }

@@ -21,7 +21,7 @@ const files =
           'src/**/*.test.ts',
           'demo/**/*.test.ts',
           'bench/*.test.ts',
-          'bench/upstream/*.test.ts',
+          'bench/{ci,load,upstream}/*.test.ts',
           'test/**/*.test.ts',
         ],
         {

@@ -1,51 +1,106 @@
 import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Contender, Setting } from '../contender.ts'
 import { freePort, ready, type Started, start } from '../process.ts'
 import { SECRET } from '../token.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 export type GatewayChoice = {
+  name?: string
+  label?: string
+  /** The checkout to run; this one unless told otherwise. */
+  root?: string
   /** Run the sources instead of the bundle. */
   sources: boolean
   /** Further arguments for Node, in front of the program. */
   nodeArguments?: string[]
+  /** A program that runs Node under its eyes, in front of the command. */
+  under?: string[]
+  workers?: number
+  /** So many routes of a configuration in place of the default ones. */
+  routes?: number
+  /** Take tokens that the key set of the upstream signs, beside those of the shared secret. */
+  keySet?: boolean
 }
+
+/** Where the routes of `routes` lie: `/api/s0/items/7` to `/api/s9999/items/7`. */
+export const ROUTES_PATH = '/api/s{n}/items/7'
 
 /** The gateway with its default pipeline and its access log on: no setting turns anything off. */
 export function gateway(choice: GatewayChoice): Contender {
+  const { name = 'gateway', label = 'nyro-gateway, log on', root = ROOT } = choice
   return {
-    name: 'gateway',
-    label: 'nyro-gateway, log on',
-    authenticates: true,
+    name,
+    label,
+    duty: 'identity',
     logs: true,
-    missing: async () => (existsSync(ROOT + program(choice)) ? null : `${program(choice)} does not exist`),
+    about: 'Defaults, JSON access log to a file, tokens kept until they expire.',
+    missing: async () => {
+      const file = join(root, program(choice))
+      return existsSync(file) ? null : `${file} does not exist`
+    },
     start: async setting => {
       const port = await freePort()
-      const process = startGateway(choice, setting, port)
+      const process = await startGateway(choice, setting, port)
       await ready(process, port, '/health')
-      return { name: 'gateway', port, process }
+      return { name, port, process }
     },
   }
 }
 
 /** Starts the gateway and returns at once, for whoever wants to watch it come up. */
-export function startGateway(choice: GatewayChoice, setting: Setting, port: number): Started {
+export async function startGateway(choice: GatewayChoice, setting: Setting, port: number): Promise<Started> {
+  const {
+    name = 'gateway',
+    root = ROOT,
+    nodeArguments = [],
+    under = [],
+    workers = 1,
+    routes,
+    keySet,
+  } = choice
   const upstream = `http://127.0.0.1:${setting.upstreamPort}`
+  const config = join(setting.directory, `${name}.config.json`)
+  if (routes !== undefined) await writeFile(config, configuration(upstream, routes))
   return start({
-    name: 'gateway',
+    name,
     directory: setting.directory,
     core: setting.cores.measured,
-    command: [process.execPath, ...(choice.nodeArguments ?? []), program(choice), 'start'],
-    cwd: ROOT,
+    command: [
+      ...under,
+      process.execPath,
+      ...nodeArguments,
+      program(choice),
+      'start',
+      ...(routes === undefined ? [] : ['--config', config]),
+    ],
+    cwd: root,
     env: {
       PORT: String(port),
+      GATEWAY_WORKERS: String(workers),
       GATEWAY_ADMIN_PORT: 'off',
       GATEWAY_JWT_SECRET: SECRET,
       GATEWAY_QUERY_SERVICE_URL: upstream,
       GATEWAY_INGEST_SERVICE_URL: upstream,
+      ...(keySet ? { GATEWAY_JWKS_URL: `${upstream}/jwks` } : {}),
     },
+  })
+}
+
+/** So many routes, each with a path of its own, and the default one of the query service. */
+function configuration(url: string, routes: number): string {
+  return JSON.stringify({
+    upstreams: { service: { url } },
+    routes: [
+      { path: '/api/v1/query/*', upstream: 'service' },
+      ...Array.from({ length: routes }, (_, number) => ({
+        path: `/api/s${number}/items/{item}`,
+        upstream: 'service',
+      })),
+    ],
   })
 }
 

@@ -5,11 +5,15 @@ import { missingPackages } from '../packages.ts'
 import { freePort, ready, start } from '../process.ts'
 import { SECRET } from '../token.ts'
 
+const ABOUT = 'One thread, jwt_verify with HS256 and the claims read on every request.'
+
 export const haproxy: Contender = {
   name: 'haproxy',
   label: 'HAProxy, jwt_verify (no log)',
-  authenticates: true,
+  duty: 'identity',
   logs: false,
+  about: `${ABOUT} Its log is off.`,
+  version: ['haproxy', '-v'],
   missing: () => missingPackages(['haproxy']),
   start: setting => startHaproxy('haproxy', setting, false),
 }
@@ -17,8 +21,10 @@ export const haproxy: Contender = {
 export const haproxyLog: Contender = {
   name: 'haproxy-log',
   label: 'HAProxy, jwt_verify, log on',
-  authenticates: true,
+  duty: 'identity',
   logs: true,
+  about: `${ABOUT} One line a request to a file.`,
+  version: ['haproxy', '-v'],
   missing: () => missingPackages(['haproxy']),
   start: setting => startHaproxy('haproxy-log', setting, true),
 }
@@ -42,7 +48,8 @@ function configuration(port: number, upstreamPort: number, logs: boolean): strin
   return `
 global
   nbthread 1
-  maxconn 4096
+  maxconn 10200
+  no strict-limits
   ${logs ? 'log stdout format raw local0' : ''}
 
 defaults

@@ -14,7 +14,9 @@ const VERIFIER = fileURLToPath(new URL('jwt.njs.js', import.meta.url))
 export const nginx: Contender = {
   name: 'nginx',
   label: 'nginx, plain proxy (no check, no log)',
-  authenticates: false,
+  duty: 'forward',
+  about: 'One worker, keep-alive upstream; it checks and logs nothing: the floor for a proxy here.',
+  version: ['nginx', '-v'],
   logs: false,
   missing: () => missingPackages(['nginx']),
   start: setting => startProxy('nginx', setting, { directives: '', location: '' }),
@@ -23,7 +25,9 @@ export const nginx: Contender = {
 export const nginxNjs: Contender = {
   name: 'nginx-njs',
   label: 'nginx + njs (no log)',
-  authenticates: true,
+  duty: 'identity',
+  about: 'The token is verified in JavaScript inside nginx (njs) on every request; no log.',
+  version: ['nginx', '-v'],
   logs: false,
   missing: () => missingPackages(['nginx', 'libnginx-mod-http-js']),
   start: setting =>
@@ -58,7 +62,7 @@ async function startProxy(
     ${check.directives}
     upstream service { server 127.0.0.1:${upstreamPort}; keepalive 128; keepalive_requests 1000000000; }
     server {
-      listen 127.0.0.1:${port} backlog=1024;
+      listen 127.0.0.1:${port} backlog=4096;
       location / {
         ${check.location}
         proxy_pass http://service;
@@ -77,7 +81,7 @@ async function startProxy(
 export async function startNginx(
   name: string,
   directory: string,
-  core: number | null,
+  core: string | null,
   port: number,
   http: string,
 ): Promise<Started> {
@@ -89,7 +93,7 @@ export async function startNginx(
     `daemon off; worker_processes 1; pid ${directory}/${name}.pid; error_log stderr warn;
     ${asRoot ? 'user root;' : ''}
     ${http.includes('js_import') ? `load_module ${await modulesPath()}/ngx_http_js_module.so;` : ''}
-    events { worker_connections 4096; }
+    events { worker_connections 16384; }
     http {
       access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
       ${temporary.map(kind => `${kind}_temp_path ${directory}/${name}.${kind};`).join('\n')}

@@ -4,73 +4,66 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Setting } from '../contender.ts'
-import type { Cores } from '../cores.ts'
-import { type GatewayChoice, startGateway } from '../peers/gateway.ts'
+import { gateway, startGateway } from '../peers/gateway.ts'
 import { residentBytes } from '../proc.ts'
 import { freePort, type Started, start } from '../process.ts'
-import { mebibytes, type Result } from '../result.ts'
-import { pairwiseRatio, spread } from '../statistics.ts'
+import { figureOf, mebibytes, type Result, ratioOf, type Sample, withRange } from '../result.ts'
+import { type Run, wanted } from '../run.ts'
 
 const EMPTY = fileURLToPath(new URL('../peers/empty/server.js', import.meta.url))
 const STARTS = 10
 const IDLE_STARTS = 3
 const IDLE_AFTER = 2_000
 const START_LIMIT = 15_000
-const RATIO_LIMIT = 4
-const IDLE_LIMIT = 90
 
-export type StartupPlan = {
-  choice: GatewayChoice
-  directory: string
-  cores: Cores
-  say: (line: string) => void
-}
-
-type Subject = { name: string; label: string; launch: (setting: Setting, port: number) => Started }
+type Subject = { name: string; label: string; launch: (setting: Setting, port: number) => Promise<Started> }
 
 /** From the start of the process to its first answer, and what it holds when it has nothing to do. */
-export async function startup(plan: StartupPlan): Promise<Result> {
+export async function startup(run: Run): Promise<Result | null> {
+  const [own] = wanted(run, [gateway(run)])
+  const reason = own === undefined ? 'not asked for' : await own.missing()
+  if (reason !== null) {
+    run.say(`startup is left out: ${reason}`)
+    return null
+  }
   const subjects: Subject[] = [
     {
       name: 'gateway',
-      label: `nyro-gateway, from ${plan.choice.sources ? 'its sources' : 'its bundle'}`,
-      launch: (setting, port) => startGateway(plan.choice, setting, port),
+      label: `nyro-gateway, from ${run.sources ? 'its sources' : 'its bundle'}, one worker`,
+      launch: (setting, port) => startGateway(run, setting, port),
     },
     { name: 'empty', label: 'Node, empty HTTP server', launch: startEmpty },
   ]
-  const milliseconds: Record<string, number[]> = { gateway: [], empty: [] }
-  const idle: Record<string, number[]> = { gateway: [], empty: [] }
+  const samples: Sample[] = []
   // The first start of each only fills the page cache.
-  for (let turn = 0; turn <= STARTS; turn++) {
+  for (let round = 0; round <= STARTS; round++) {
     for (const subject of subjects) {
-      const took = await oneStart(subject, plan, turn < IDLE_STARTS ? idle[subject.name]! : undefined)
-      if (turn > 0) milliseconds[subject.name]!.push(took)
+      const figures = await oneStart(subject, run, round > 0 && round <= IDLE_STARTS)
+      if (round > 0) samples.push({ entry: subject.name, round, figures })
+      run.say(`start ${round}/${STARTS}, ${subject.name}: ${figures.milliseconds!.toFixed(0)} ms`)
     }
-    plan.say(
-      `start ${turn}/${STARTS}: ${subjects.map(({ name }) => `${name} ${milliseconds[name]!.at(-1)?.toFixed(0) ?? 'warm-up'}`).join(', ')}`,
-    )
   }
-  return result(subjects, milliseconds, idle)
+  return result(subjects, samples)
 }
 
-async function oneStart(subject: Subject, plan: StartupPlan, idle: number[] | undefined): Promise<number> {
-  const directory = await mkdtemp(join(plan.directory, 'start-'))
+async function oneStart(subject: Subject, run: Run, rest: boolean): Promise<Record<string, number>> {
+  const directory = await mkdtemp(join(run.directory, 'start-'))
   const [port, upstreamPort] = [await freePort(), await freePort()]
   const begin = performance.now()
-  const started = subject.launch({ directory, upstreamPort, cores: plan.cores }, port)
+  const started = await subject.launch({ directory, upstreamPort, cores: run.cores }, port)
   while (!(await answered(port))) {
     if (started.hasExited() || performance.now() - begin > START_LIMIT) {
       throw new Error(`${subject.name} did not answer:\n${started.complaint()}`)
     }
     await delay(1)
   }
-  const took = performance.now() - begin
-  if (idle !== undefined) {
+  const figures: Record<string, number> = { milliseconds: performance.now() - begin }
+  if (rest) {
     await delay(IDLE_AFTER)
-    idle.push(residentBytes(started.pid))
+    figures.idleMegabytes = residentBytes(started.pid) / 1e6
   }
   await started.stop()
-  return took
+  return figures
 }
 
 /** Whether /health is answered with 200 now. A raw socket, so that the question costs next to nothing. */
@@ -89,7 +82,7 @@ function answered(port: number): Promise<boolean> {
   })
 }
 
-function startEmpty({ directory, cores }: Setting, port: number): Started {
+async function startEmpty({ directory, cores }: Setting, port: number): Promise<Started> {
   return start({
     name: 'empty',
     directory,
@@ -99,63 +92,34 @@ function startEmpty({ directory, cores }: Setting, port: number): Started {
   })
 }
 
-function result(
-  subjects: Subject[],
-  milliseconds: Record<string, number[]>,
-  idle: Record<string, number[]>,
-): Result {
-  const ratio = pairwiseRatio(milliseconds.gateway!, milliseconds.empty!)
-  const lines = subjects.map(({ name, label }) => ({
-    name,
-    label,
-    took: spread(milliseconds[name]!),
-    idle: spread(idle[name]!),
-  }))
+function result(subjects: Subject[], samples: Sample[]): Result {
+  const ratio = ratioOf(samples, 'gateway', 'empty', 'milliseconds')!
+  const took = (name: string) => figureOf(samples, name, 'milliseconds')!
   return {
     scenario: 'startup',
     title: 'From the start of the process to the first answer, and memory at rest',
     table: {
       columns: ['', 'ms to first answer', 'idle RSS MiB', 'gateway / this'],
-      rows: lines.map(({ name, label, took, idle }) => [
+      rows: subjects.map(({ name, label }) => [
         label,
-        `${took.median.toFixed(0)} (${took.least.toFixed(0)}..${took.most.toFixed(0)})`,
-        mebibytes(idle.median),
-        name === 'gateway'
-          ? ''
-          : `${ratio.median.toFixed(2)} (${ratio.least.toFixed(2)}..${ratio.most.toFixed(2)})`,
+        withRange(took(name), 0),
+        mebibytes(figureOf(samples, name, 'idleMegabytes')!.median * 1e6),
+        name === 'gateway' ? '' : withRange(ratio, 2),
       ]),
     },
     notes: [
       `Median of ${STARTS} starts in turns, least..most in brackets; /health is asked every millisecond from the spawn on.`,
       `Idle memory: resident, ${IDLE_AFTER / 1000} s after the first answer, nothing but that one request served.`,
     ],
-    targets: [
-      {
-        what: 'start to first answer, gateway / empty Node server',
-        value: ratio.median,
-        limit: RATIO_LIMIT,
-        unit: '×',
-      },
-      {
-        what: 'idle memory of the gateway',
-        // In MB, as the target says: the stricter reading of the two.
-        value: spread(idle.gateway!).median / 1e6,
-        limit: IDLE_LIMIT,
-        unit: 'MB',
-      },
-    ],
     faults: [],
     chart: {
       title: 'Start to first answer',
       unit: 'ms',
-      bars: lines.map(({ name, label, took }) => ({
-        label,
-        value: took.median,
-        low: took.least,
-        high: took.most,
-        own: name === 'gateway',
-      })),
+      bars: subjects.map(({ name, label }) => {
+        const { median, least, most } = took(name)
+        return { label, value: median, low: least, high: most, own: name === 'gateway' }
+      }),
     },
-    data: { milliseconds, idleBytes: idle },
+    samples,
   }
 }

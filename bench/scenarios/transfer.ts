@@ -3,11 +3,13 @@ import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
-import type { Contender, Running } from '../contender.ts'
-import type { Cores } from '../cores.ts'
+import type { Running } from '../contender.ts'
+import { PEERS, present } from '../field.ts'
+import { gateway } from '../peers/gateway.ts'
 import { peakBytes, resetPeak, residentBytes } from '../proc.ts'
 import { freePort, ready, start } from '../process.ts'
 import { firstLine, mebibytes, type Result } from '../result.ts'
+import { type Run, wanted } from '../run.ts'
 import { token } from '../token.ts'
 import { checksumOf, content, type Manner, MEBIBYTE, receive, type Speed } from '../upstream/content.ts'
 
@@ -15,7 +17,8 @@ const UPSTREAM = fileURLToPath(new URL('../upstream/transfer.ts', import.meta.ur
 const WARM_UP = 64 * MEBIBYTE
 const SAMPLE_MILLISECONDS = 50
 const CASE_LIMIT = 90_000
-const GROWTH_LIMIT = 40
+/** Both directions, each side fast and slow. */
+const CASES = 8
 
 type Case = { direction: 'upload' | 'download'; client: Speed; upstream: Speed }
 
@@ -29,46 +32,44 @@ type Measured = Case & {
   samples: number
 }
 
-export type TransferPlan = {
-  contenders: Contender[]
-  bytes: number
-  directory: string
-  cores: Cores
-  say: (line: string) => void
-}
-
 /** A large body through a contender in both directions, whoever is the slow side; memory must not grow with it. */
-export async function transfer(plan: TransferPlan): Promise<Result> {
+export async function transfer(run: Run): Promise<Result | null> {
+  // The gateway alone, unless others are asked for by name.
+  const { contenders } = await present(
+    wanted({ ...run, only: run.only ?? ['gateway'] }, [gateway(run), ...PEERS]),
+  )
+  if (contenders.length === 0) return null
+  const bytes = run.mebibytes * MEBIBYTE
   const upstreamPort = await freePort()
   const upstream = start({
     name: 'upstream',
-    directory: plan.directory,
-    core: plan.cores.load,
+    directory: run.directory,
+    core: run.cores.load,
     command: [process.execPath, UPSTREAM],
     env: { PORT: String(upstreamPort) },
   })
   await ready(upstream, upstreamPort)
   const measured: Measured[] = []
   const faults: string[] = []
-  for (const contender of plan.contenders) {
+  for (const contender of contenders) {
     for (const one of cases()) {
       // A fresh process for each case: the heap that one leaves behind would hide the growth of the next.
-      const directory = await mkdtemp(join(plan.directory, 'case-'))
-      const running = await contender.start({ directory, upstreamPort, cores: plan.cores })
-      const name = `${contender.name}: ${one.direction}, ${one.client} client, ${one.upstream} upstream`
+      const directory = await mkdtemp(join(run.directory, 'case-'))
+      const running = await contender.start({ directory, upstreamPort, cores: run.cores })
+      const name = `${contender.name}: ${caseOf(one)}`
       try {
-        const figures = await measure(running, one, plan.bytes)
+        const figures = await measure(running, one, bytes)
         measured.push(figures)
-        plan.say(`${name}: +${mebibytes(figures.growth)} MiB in ${figures.seconds.toFixed(1)} s`)
+        run.say(`${name}: +${mebibytes(figures.growth)} MiB in ${figures.seconds.toFixed(1)} s`)
       } catch (error) {
         faults.push(`${name}: ${firstLine(error)}`)
-        plan.say(`${name}: ${(error as Error).message}\n${running.process.complaint()}`)
+        run.say(`${name}: ${(error as Error).message}\n${running.process.complaint()}`)
       }
       await running.process.stop()
     }
   }
   await upstream.stop()
-  return result(measured, faults, plan)
+  return result(measured, faults, bytes)
 }
 
 function cases(): Case[] {
@@ -146,8 +147,7 @@ async function text(answer: IncomingMessage): Promise<string> {
   return whole
 }
 
-function result(measured: Measured[], faults: string[], { bytes }: TransferPlan): Result {
-  const own = measured.filter(one => one.contender === 'gateway')
+function result(measured: Measured[], faults: string[], bytes: number): Result {
   const size = `${bytes / MEBIBYTE} MiB`
   return {
     scenario: 'transfer',
@@ -184,28 +184,26 @@ function result(measured: Measured[], faults: string[], { bytes }: TransferPlan)
         'column before it shows the peak over idle, the warming itself included. Each case has a process of its own.',
       'A slow side moves 64 MiB/s and stands still for 2 s half-way. Length and CRC-32 of every body were checked at its far end.',
     ],
-    targets:
-      own.length === 0
-        ? []
-        : [
-            {
-              what: `growth of the gateway over ${size}, the worst of ${own.length} in ${cases().length} cases`,
-              value: Math.max(...own.map(one => one.growth)) / MEBIBYTE,
-              limit: GROWTH_LIMIT,
-              unit: 'MiB',
-            },
-          ],
     faults,
     chart: {
       title: `Growth of resident memory over a body of ${size}`,
       unit: 'MiB',
-      limit: GROWTH_LIMIT,
       bars: measured.map(one => ({
-        label: `${one.contender === 'gateway' ? '' : `${one.contender}: `}${one.direction}, ${one.client} client, ${one.upstream} upstream`,
+        label: `${one.contender === 'gateway' ? '' : `${one.contender}: `}${caseOf(one)}`,
         value: one.growth / MEBIBYTE,
         own: one.contender === 'gateway',
       })),
     },
-    data: measured,
+    samples: [...new Set(measured.map(({ contender }) => contender))].map(entry => {
+      const own = measured.filter(({ contender }) => contender === entry)
+      const cases = own.map(one => [`growth of ${caseOf(one)}`, one.growth / MEBIBYTE])
+      const worst =
+        own.length === CASES ? { worstGrowth: Math.max(...own.map(one => one.growth)) / MEBIBYTE } : {}
+      return { entry, round: 1, figures: { ...Object.fromEntries(cases), ...worst } }
+    }),
   }
+}
+
+function caseOf({ direction, client, upstream }: Case): string {
+  return `${direction}, ${client} client, ${upstream} upstream`
 }

@@ -1,0 +1,186 @@
+import { figureOf, type Result, ratioOf } from './result.ts'
+
+/** What is to be reached. A bound holds for the median over the rounds of one run. */
+export type Goal = {
+  scenario: string
+  what: string
+  entry: string
+  figure: string
+  /** The figure is taken over the same figure of this entry. */
+  against?: string
+  bound: 'at most' | 'at least'
+  limit: number
+  unit: string
+}
+
+type Race = Pick<Goal, 'scenario' | 'against' | 'limit'> & { what: string; entry?: string }
+
+const cpu = ({ entry = 'gateway', ...race }: Race): Goal => ({
+  ...race,
+  entry,
+  figure: 'cpu',
+  bound: 'at most',
+  unit: '×',
+})
+
+/** One core, everything on that is on by default, access log on. Ratios within one run: machines differ, ratios less. */
+export const GOALS: readonly Goal[] = [
+  cpu({
+    scenario: 'small',
+    what: 'CPU, over HAProxy jwt_verify with its log',
+    against: 'haproxy-log',
+    limit: 1.0,
+  }),
+  cpu({ scenario: 'small', what: 'CPU, over nginx + njs', against: 'nginx-njs', limit: 0.7 }),
+  cpu({ scenario: 'small', what: 'CPU, over Fastify', against: 'fastify', limit: 0.25 }),
+  cpu({ scenario: 'small', what: 'CPU, over plain nginx', against: 'nginx', limit: 2.6 }),
+  cpu({
+    scenario: 'refused',
+    what: 'CPU of a 401, over a bare node:http answer',
+    against: 'hello',
+    limit: 1.4,
+  }),
+  cpu({ scenario: 'post-10k', what: 'CPU, over HAProxy', against: 'haproxy-log', limit: 1.2 }),
+  cpu({ scenario: 'answer-10k', what: 'CPU, over HAProxy', against: 'haproxy-log', limit: 1.2 }),
+  {
+    scenario: 'answer-1m',
+    what: 'bytes/s per core, over plain nginx',
+    entry: 'gateway',
+    against: 'nginx',
+    figure: 'bytesPerCpuSecond',
+    bound: 'at least',
+    limit: 0.8,
+    unit: '×',
+  },
+  ...(['p50', 'p99'] as const).map(
+    (figure): Goal => ({
+      scenario: 'latency',
+      what: `latency added at 50 % load, ${figure}, over HAProxy`,
+      entry: 'gateway',
+      against: 'haproxy-log',
+      figure: `added ${figure} at 50 %`,
+      bound: 'at most',
+      limit: 1.2,
+      unit: '×',
+    }),
+  ),
+  {
+    scenario: 'idle',
+    what: 'memory of an idle keep-alive connection',
+    entry: 'gateway',
+    figure: 'bytesPerConnection',
+    bound: 'at most',
+    limit: 8192,
+    unit: 'bytes',
+  },
+  cpu({ scenario: 'workers', what: 'CPU, two workers over one', entry: 'two', against: 'one', limit: 1.1 }),
+  cpu({
+    scenario: 'many',
+    what: 'CPU, 10,000 routes over one',
+    entry: 'routes',
+    against: 'one',
+    limit: 1.05,
+  }),
+  cpu({
+    scenario: 'many',
+    what: 'CPU, 10,000 routes and 1,000 companies at a time, over one of each',
+    entry: 'routes-active',
+    against: 'one',
+    limit: 1.05,
+  }),
+  cpu({
+    scenario: 'many',
+    what: 'CPU, 10,000 routes and 100,000 companies in turn, over one of each',
+    entry: 'routes-companies',
+    against: 'one',
+    limit: 1.05,
+  }),
+  ...(['forged-hs256', 'forged-es256', 'garbage'] as const).map(entry =>
+    cpu({
+      scenario: 'tokens',
+      what: `CPU of a 401, each with another ${entry.replace('-', ' ')} token, over one without`,
+      entry,
+      against: 'none',
+      limit: 1.5,
+    }),
+  ),
+  {
+    scenario: 'startup',
+    what: 'start to first answer, over an empty Node server',
+    entry: 'gateway',
+    against: 'empty',
+    figure: 'milliseconds',
+    bound: 'at most',
+    limit: 3,
+    unit: '×',
+  },
+  {
+    scenario: 'startup',
+    what: 'idle memory, one worker',
+    entry: 'gateway',
+    figure: 'idleMegabytes',
+    bound: 'at most',
+    limit: 80,
+    unit: 'MB',
+  },
+  {
+    scenario: 'transfer',
+    what: 'growth of memory while a large body passes, the worst case',
+    entry: 'gateway',
+    figure: 'worstGrowth',
+    bound: 'at most',
+    limit: 40,
+    unit: 'MiB',
+  },
+]
+
+export type Verdict = {
+  goal: Goal
+  /** Null: not measured. */
+  value: number | null
+  reached: boolean
+}
+
+/** The verdict on each goal whose scenario is among the results; without results, on all. */
+export function judge(results: Result[], goals: readonly Goal[] = GOALS): Verdict[] {
+  return goals.map(goal => {
+    const result = results.find(({ scenario }) => scenario === goal.scenario)
+    const value = result === undefined ? null : measured(result, goal)
+    const reached = value !== null && (goal.bound === 'at most' ? value <= goal.limit : value >= goal.limit)
+    return { goal, value, reached }
+  })
+}
+
+/** "reached", or the figure that is missing. */
+export function outcome({ goal, value, reached }: Verdict): string {
+  if (value === null) return 'not measured'
+  if (reached) return 'reached'
+  return `missed by ${shortest(Math.abs(value - goal.limit))}${goal.unit === '×' ? '' : ' '}${goal.unit}`
+}
+
+/** The table of all verdicts. */
+export function goalTable(verdicts: Verdict[]): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ['scenario', 'figure', 'goal', 'measured', ''],
+    rows: verdicts.map(verdict => {
+      const { goal, value } = verdict
+      return [
+        goal.scenario,
+        goal.what,
+        `${goal.bound === 'at most' ? '≤' : '≥'} ${goal.limit} ${goal.unit}`,
+        value === null ? '' : `${shortest(value)} ${goal.unit}`,
+        outcome(verdict),
+      ]
+    }),
+  }
+}
+
+function measured({ samples }: Result, { entry, against, figure }: Goal): number | null {
+  const found =
+    against === undefined ? figureOf(samples, entry, figure) : ratioOf(samples, entry, against, figure)
+  return found?.median ?? null
+}
+
+function shortest(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+}

@@ -1,0 +1,52 @@
+import { twoCores } from '../cores.ts'
+import { present } from '../field.ts'
+import { missingPackages } from '../packages.ts'
+import { race } from '../race.ts'
+import { raceResult } from '../race-result.ts'
+import type { Result } from '../result.ts'
+import type { Run } from '../run.ts'
+import { idle } from './idle.ts'
+import { latency } from './latency.ts'
+import { RACES, type Race } from './races.ts'
+import { startup } from './startup.ts'
+import { transfer } from './transfer.ts'
+
+/** Null: nobody could take part. */
+export type Scenario = (run: Run) => Promise<Result | null>
+
+/** All scenarios, in the order in which they run and are shown. */
+export const SCENARIOS: Record<string, Scenario> = {
+  ...Object.fromEntries(Object.entries(RACES).map(([name, one]) => [name, asScenario(name, one)])),
+  latency: needing(latency),
+  idle: needing(idle),
+  startup,
+  transfer,
+}
+
+function asScenario(name: string, one: Race): Scenario {
+  return needing(async given => {
+    const run = one.twoCores ? { ...given, cores: twoCores() } : given
+    const entries = one
+      .entries(run)
+      .filter(
+        ({ name, contender }) =>
+          run.only === null || [name, contender.name].some(known => run.only?.includes(known)),
+      )
+    const { contenders, leftOut } = await present([...new Set(entries.map(({ contender }) => contender))])
+    leftOut.forEach(run.say)
+    const field = entries.filter(({ contender }) => contenders.includes(contender))
+    if (field.length === 0) return null
+    const result = raceResult({ scenario: name, ...one }, field, await race(field, run))
+    return { ...result, notes: [...result.notes, ...leftOut] }
+  })
+}
+
+/** Leaves a scenario out, with a word, where its load or its upstream cannot run. */
+function needing(scenario: Scenario): Scenario {
+  return async run => {
+    const reason = await missingPackages(['wrk', 'nginx', 'libnginx-mod-http-js'])
+    if (reason === null) return scenario(run)
+    run.say(`left out, the load and the upstream are missing: ${reason}`)
+    return null
+  }
+}

@@ -1,0 +1,50 @@
+/** The benchmark itself, as short as it can be: real servers, real load, results and verdicts at the end. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Kept } from './report.ts'
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
+
+const NJS = ['/usr/lib/nginx/modules', '/usr/share/nginx/modules'].map(folder =>
+  join(folder, 'ngx_http_js_module.so'),
+)
+
+/** A test installs nothing: without wrk and nginx on the machine there is no race to run. */
+const missing =
+  process.platform !== 'linux' ||
+  !isOnPath('wrk') ||
+  !isOnPath('nginx') ||
+  !NJS.some(file => existsSync(file))
+
+test('a race of two ends in figures, a table and a chart', {
+  skip: missing && 'needs wrk, nginx and njs',
+}, async t => {
+  const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
+  t.after(() => rm(results, { recursive: true, force: true }))
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    ...[MAIN, '--sources', '--only', 'refused', '--contenders', 'gateway,hello', '--results', results],
+    ...['--rounds', '1', '--seconds', '1', '--warm-up', '1'],
+  ])
+  const kept = JSON.parse(await readFile(join(results, 'refused.json'), 'utf8')) as Kept
+  assert.deepEqual(kept.faults, [])
+  assert.deepEqual(kept.samples.map(({ entry }) => entry).toSorted(), ['gateway', 'hello'])
+  for (const { figures } of kept.samples) {
+    assert.ok(figures.requests! > 100, `${figures.requests} requests`)
+    assert.ok(figures.cpu! > 1 && figures.cpu! < 5000, `${figures.cpu} µs`)
+  }
+  assert.match(stdout, /\| refused +\| CPU of a 401.*\| (reached|missed by .*) +\|/)
+  for (const ending of ['md', 'svg']) assert.ok(existsSync(join(results, `refused.${ending}`)))
+})
+
+function isOnPath(program: string): boolean {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
+  return folders.some(folder => existsSync(join(folder, program)))
+}
