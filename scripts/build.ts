@@ -15,7 +15,8 @@ const out = `${root}dist`
 rmSync(out, { recursive: true, force: true })
 await build({
   absWorkingDir: root,
-  entryPoints: ['src/main.ts', 'src/index.ts'],
+  // The worker is the entry of a thread, found by its place beside the others
+  entryPoints: { main: 'src/main.ts', index: 'src/index.ts', worker: 'src/workers/thread.ts' },
   outdir: out,
   bundle: true,
   splitting: true,

@@ -43,9 +43,13 @@ interface Counts {
   skipped: number
 }
 
-/** Runs the tests in the spec format and reads the runner's own totals at its end. */
-async function runTests(): Promise<Counts> {
-  process.stdout.write('\n# tests\n')
+/**
+ * Runs the tests in the spec format and reads the runner's own totals at its end.
+ * @param workers threads of the gateways that the tests start, where a test does not say otherwise
+ */
+async function runTests(name: string, files: readonly string[], workers: number): Promise<Counts> {
+  if (files.length === 0) return { pass: 0, fail: 0, skipped: 0 }
+  process.stdout.write(`\n# ${name}\n`)
   const child = spawn(
     process.execPath,
     [
@@ -55,7 +59,11 @@ async function runTests(): Promise<Counts> {
       '--test-reporter=spec',
       ...files,
     ],
-    { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
+    {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, GATEWAY_WORKERS: String(workers) },
+    },
   )
   // The end of its output may come before its exit code is known
   const closed = once(child, 'close') as Promise<[number | null]>
@@ -76,10 +84,21 @@ const steps = [
   step('types', bin('tsc'), ['-p', 'tsconfig.json']),
   step('lint', bin('biome'), ['check', '--error-on-warnings']),
 ]
-const counts = await runTests()
-const passed = counts.pass + steps.filter(ok => ok).length
-const failed = counts.fail + steps.filter(ok => !ok).length
-process.stdout.write(
-  `\n${passed} passed, ${failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}\n`,
-)
+// What starts gateways is tried with one worker and with several: both must behave the same.
+const isEndToEnd = (file: string): boolean => /(^|[\\/])test[\\/]/.test(file)
+const endToEnd = files.filter(isEndToEnd)
+const runs = [
+  await runTests(
+    'unit tests',
+    files.filter(file => !isEndToEnd(file)),
+    1,
+  ),
+  await runTests('end to end, one worker', endToEnd, 1),
+  await runTests('end to end, two workers', endToEnd, 2),
+]
+const sum = (name: keyof Counts): number => runs.reduce((total, counts) => total + counts[name], 0)
+const passed = sum('pass') + steps.filter(ok => ok).length
+const failed = sum('fail') + steps.filter(ok => !ok).length
+const skipped = sum('skipped')
+process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
 process.exitCode = failed > 0 ? 1 : 0

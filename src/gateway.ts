@@ -7,7 +7,8 @@ import type { GatewayError } from './errors.ts'
 import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
 import { JwksFetcher } from './identity/jwks-fetcher.ts'
-import { TokenVerifier } from './identity/verify.ts'
+import type { KeySource } from './identity/key-source.ts'
+import { type Revocations, TokenVerifier } from './identity/verify.ts'
 import { pipelineOf } from './pipeline.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
@@ -42,10 +43,24 @@ const OWN_ANSWER_FIELDS = ['content-length', 'x-request-id', 'x-process-time']
 const COOKIES: ReadonlySet<string> = new Set(['cookie'])
 const NONE: ReadonlySet<string> = new Set()
 
+/** What a gateway has in common with those of other threads. */
+export interface Shared {
+  /** Fetches keys for all of them; without it each fetches its own. */
+  readonly keys?: KeySource | undefined
+  /** Whether all of them can answer what their routes promise. */
+  readonly ready?: () => boolean
+  readonly revocations?: Revocations
+}
+
 /** @param draining whether the gateway is stopping, for its readiness */
-export function buildGateway(config: GatewayConfig, events: GatewayEvents, draining: () => boolean): Gateway {
-  const jwks = jwksOf(config, events, () => verifier.forget())
-  const verifier = verifierOf(config, jwks)
+export function buildGateway(
+  config: GatewayConfig,
+  events: GatewayEvents,
+  draining: () => boolean,
+  shared: Shared = {},
+): Gateway {
+  const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
+  const verifier = verifierOf(config, jwks, shared.revocations ?? null)
   const pools = new Map<string, Pool>()
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
@@ -56,16 +71,18 @@ export function buildGateway(config: GatewayConfig, events: GatewayEvents, drain
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
-  const own = serviceRoutes(config, { ready, draining }).map(({ path, methods, handle }) => ({
-    name: `gateway ${path}`,
-    path,
-    host: null,
-    segments: segmentsOf(path),
-    methods: new Set(methods),
-    headers: [],
-    crossOrigin: config.cors !== false,
-    handle: compose(frame(methods), handle),
-  }))
+  const own = serviceRoutes(config, { ready: shared.ready ?? ready, draining }).map(
+    ({ path, methods, handle }) => ({
+      name: `gateway ${path}`,
+      path,
+      host: null,
+      segments: segmentsOf(path),
+      methods: new Set(methods),
+      headers: [],
+      crossOrigin: config.cors !== false,
+      handle: compose(frame(methods), handle),
+    }),
+  )
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
     handle: dispatch([...compiled, ...own], frame),
@@ -153,17 +170,26 @@ function assertedNames(config: GatewayConfig): ReadonlySet<string> {
   return new Set([...IDENTITY_HEADERS, ...mapped].map(canonicalName))
 }
 
-function jwksOf(config: GatewayConfig, events: GatewayEvents, forget: () => void): JwksKeys | null {
+function jwksOf(
+  config: GatewayConfig,
+  events: GatewayEvents,
+  forget: () => void,
+  keys: KeySource | undefined,
+): JwksKeys | null {
   const { jwks } = config.identity
   if (jwks === undefined) return null
-  const source = new JwksFetcher(jwks, error => events.onKeysFailed(error))
-  return new JwksKeys(source, keys => {
+  const source = keys ?? new JwksFetcher(jwks, error => events.onKeysFailed(error))
+  return new JwksKeys(source, count => {
     forget()
-    events.onKeysChanged(keys)
+    events.onKeysChanged(count)
   })
 }
 
-function verifierOf({ identity }: GatewayConfig, jwks: JwksKeys | null): TokenVerifier {
+function verifierOf(
+  { identity }: GatewayConfig,
+  jwks: JwksKeys | null,
+  revocations: Revocations | null,
+): TokenVerifier {
   const { secret, algorithm, issuer } = identity
   const isHmac = algorithm === 'HS256' || algorithm === 'HS384' || algorithm === 'HS512'
   const signatures = isHmac ? (identity.jwks?.algorithms ?? []) : [algorithm]
@@ -181,5 +207,6 @@ function verifierOf({ identity }: GatewayConfig, jwks: JwksKeys | null): TokenVe
       cacheBytes: identity.cacheSize,
     },
     jwks,
+    revocations,
   )
 }

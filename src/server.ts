@@ -2,12 +2,12 @@
 
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { GatewayConfig } from './config/schema.ts'
-import { trustedProxies } from './edge/client-address.ts'
-import { type FrontDoor, listen } from './edge/listen.ts'
-import { buildGateway } from './gateway.ts'
+import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
-import { accessLog, refusedLine } from './telemetry/access-log.ts'
 import { type Log, openLog } from './telemetry/log.ts'
+import { Board } from './workers/board.ts'
+import { drain } from './workers/drain.ts'
+import { serve } from './workers/serve.ts'
 
 export interface RunningGateway {
   readonly url: string
@@ -15,73 +15,84 @@ export interface RunningGateway {
   readonly log: Log
   /** Turns unready, stops accepting, finishes what is in flight within the drain time, ends the rest. */
   close(): Promise<void>
+  /** For an end without delay: writes out the log, leaves the rest to the end of the process. */
+  abandon(): Promise<void>
 }
 
-/** Seconds that idle client connections stay open while draining. */
-const IDLE_GRACE = 1
-
 /**
- * Starts a gateway.
+ * Starts a gateway in this thread. Several workers are a matter of the command line, since each thread loads the config
+ * file by itself: a configuration that asks for them here gets one, and a warning.
  * @param config from `loadConfig`
  * @throws when a port cannot be listened on; nothing is left running then
  */
-export async function startGateway(
+export async function startGateway(config: GatewayConfig, log?: Log): Promise<RunningGateway> {
+  const gateway = await startAlone(config, log)
+  const { workers } = config.server
+  if (workers !== 'auto' && workers > 1) {
+    gateway.log.logger.warn(
+      `server.workers is ${workers}, but only nyro-gateway start makes threads: this one serves alone`,
+    )
+  }
+  return gateway
+}
+
+/** Starts a gateway whose one worker is this thread, whatever the configuration says. */
+export async function startAlone(
   config: GatewayConfig,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
   const { server } = config
   const { logger } = log
-  let state: 'starting' | 'running' | 'draining' = 'starting'
-  const draining = (): boolean => state === 'draining'
-  const gateway = buildGateway(
+  const board = Board.create(1)
+  const serving = serve({
     config,
-    {
+    log,
+    board,
+    id: 0,
+    events: {
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
       onKeysChanged: keys => logger.info({ keys }, 'JWKS fetched'),
     },
-    draining,
-  )
-  const ready = (): boolean => state === 'running' && gateway.ready()
-  const receiver = {
-    handle: gateway.handle,
-    refuse: gateway.refuse,
-    observers: [accessLog(log)],
-    draining,
-    pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },
-    sendTimeout: server.sendTimeout,
-  }
+  })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
-  void gateway.start()
+  serving.start()
   let front: FrontDoor
   let admin: AdminServer | null
   try {
-    front = await listen(receiver, {
-      host: server.host,
-      port: server.port,
-      headerTimeout: server.headerTimeout,
-      keepAliveTimeout: server.keepAliveTimeout,
-      trusted: trustedProxies(server.trustedProxies),
-      onRefused: refusal => {
-        if (log.enabled('warning')) log.writeLine(refusedLine(refusal))
-      },
-    })
+    front = await serving.listen(server.port, false)
   } catch (error) {
-    gateway.close()
+    serving.release()
     throw error
   }
+  const startedAt = performance.now()
   try {
     admin =
-      config.admin.port === 'off' ? null : await startAdmin(config, { ready, draining }, config.admin.port)
+      config.admin.port === 'off'
+        ? null
+        : await startAdmin(
+            config,
+            {
+              ready: () => board.phase === 'running' && serving.ready(),
+              draining: () => board.phase === 'draining',
+              workers() {
+                serving.publish()
+                board.setState(0, serving.ready() ? 'ready' : 'listening')
+                return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
+              },
+              board,
+            },
+            config.admin.port,
+          )
   } catch (error) {
-    front.destroy()
-    await front.close(0)
-    gateway.close()
+    serving.cut()
+    await serving.close()
+    serving.release()
     throw error
   }
-  state = 'running'
+  board.phase = 'running'
   const url = urlOf(server.host, front.port)
   logger.info(
-    { url, admin_url: admin?.url ?? null, pid: process.pid, routes: config.routes.length },
+    { url, admin_url: admin?.url ?? null, pid: process.pid, routes: config.routes.length, workers: 1 },
     'Gateway listening',
   )
 
@@ -90,35 +101,15 @@ export async function startGateway(
     adminUrl: admin?.url ?? null,
     log,
     async close() {
-      if (state === 'draining') return
-      state = 'draining'
-      logger.info({ delay: server.drainDelay, timeout: server.drainTimeout }, 'Gateway draining')
-      await seconds(server.drainDelay)
-      const closed = front.close(IDLE_GRACE)
-      const inTime = await within(server.drainTimeout, closed)
-      if (!inTime) {
-        logger.warn('Drain time is over: open exchanges are cut')
-        front.destroy()
-        await closed
-      }
+      if (board.phase === 'draining') return
+      await drain(config, board, log, serving)
       await admin?.close()
-      gateway.close()
+      serving.release()
       logger.info('Gateway stopped')
       log.flush()
     },
+    async abandon() {
+      log.flush()
+    },
   }
-}
-
-function seconds(time: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, time * 1000))
-}
-
-async function within(time: number, work: Promise<void>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>(resolve => {
-    timer = setTimeout(() => resolve(false), time * 1000)
-  })
-  const inTime = await Promise.race([work.then(() => true), late])
-  clearTimeout(timer)
-  return inTime
 }

@@ -28,7 +28,8 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const isRoot = process.getuid?.() === 0
 
 /** Node refuses every write then, as a read-only root file system does. */
-const READ_ONLY = '--permission --allow-fs-read=* --allow-net --disable-warning=ExperimentalWarning'
+const READ_ONLY =
+  '--permission --allow-fs-read=* --allow-net --allow-worker --disable-warning=ExperimentalWarning --disable-warning=SecurityWarning'
 
 describe('the image', () => {
   let image: Image

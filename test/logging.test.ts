@@ -177,6 +177,10 @@ describe('secrets', () => {
     const last = fresh()
     await send(`${gateway.url}/api/v1/ingest/last`, { headers: { ...bearer(good), 'X-Request-ID': last } })
     await accessLines(last)
+    // Each worker hands over its lines in its own time: the last request's may come before the others'
+    await until('all are logged', () => gateway.log.filter(record => record.request_id === id).length >= 5)
+    await gateway.logged(({ path }) => path === '/api/v1/auth/token')
+    await gateway.logged(({ path }) => path === '/api/v1/query/unreachable')
     const text = JSON.stringify(gateway.log)
     // The log is the right one and has these requests in it
     assert.ok(text.includes(id) && text.includes('/api/v1/auth/token') && text.includes(USER))

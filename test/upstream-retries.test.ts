@@ -22,7 +22,11 @@ let answer: Answerer = answerWith(OK)
 
 before(async () => {
   upstream = await recordingUpstream(request => answer(request))
-  gateway = await startConfigured({ routes: [{ path: '/public/*', auth: 'none', upstream: upstream.url }] })
+  gateway = await startConfigured(
+    { routes: [{ path: '/public/*', auth: 'none', upstream: upstream.url }] },
+    // Each worker has idle connections of its own: with several, a request may not meet the one that a test prepared
+    { GATEWAY_WORKERS: '1' },
+  )
 })
 
 after(async () => {

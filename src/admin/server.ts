@@ -1,9 +1,12 @@
 /** The admin port: for operators and probes, on loopback unless told otherwise; nothing of it is reachable from the front. */
 
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { GatewayConfig } from '../config/schema.ts'
 import { listening, urlOf } from '../listening.ts'
+import type { Board } from '../workers/board.ts'
+import { type AdminReply, RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
+import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
 export interface AdminServer {
   readonly url: string
@@ -13,6 +16,8 @@ export interface AdminServer {
 export interface AdminState {
   readonly ready: () => boolean
   readonly draining: () => boolean
+  readonly workers: () => readonly WorkerLife[]
+  readonly board: Board
 }
 
 export async function startAdmin(
@@ -22,12 +27,16 @@ export async function startAdmin(
 ): Promise<AdminServer> {
   const routes = JSON.stringify(describeRoutes(config), null, 2)
   const isMeant = hostCheck(config.admin.host)
+  const revocations = new RevocationsApi(state.board.revocations)
   const server = createServer((request, response) => {
+    if (!isMeant(request.headers.host)) return refuse(request, response, 421, 'Misdirected Request')
+    const path = request.url?.split('?', 1)[0]
+    if (path === '/revocations' && request.method === 'POST')
+      return answer(response, revocations.add(request))
     request.resume()
-    if (!isMeant(request.headers.host)) return send(response, 421, { detail: 'Misdirected Request' })
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })
-    switch (request.url?.split('?', 1)[0]) {
+    switch (path) {
       case '/health':
         return send(response, 200, { status: 'healthy', service: config.name })
       case '/ready':
@@ -36,6 +45,10 @@ export async function startAdmin(
         })
       case '/routes':
         return send(response, 200, routes)
+      case '/workers':
+        return send(response, 200, describeWorkers(state.workers(), state.board))
+      case '/revocations':
+        return send(response, 200, revocations.list().body!)
       default:
         return send(response, 404, { detail: 'Not Found' })
     }
@@ -62,6 +75,29 @@ const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i
 function hostCheck(bound: string): (host: string | undefined) => boolean {
   const isLocal = bound === 'localhost' || bound === '::1' || bound.startsWith('127.')
   return host => !isLocal || (host !== undefined && LOOPBACK.test(host))
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, status: number, detail: string): void {
+  request.resume()
+  send(response, status, { detail })
+}
+
+/** The rest of a body that is too long is not worth reading: the connection ends with the answer. */
+function answer(response: ServerResponse, replied: Promise<AdminReply>): void {
+  replied.then(
+    ({ status, body }) => {
+      if (status === 413) response.setHeader('connection', 'close')
+      if (body === null) return response.writeHead(status).end()
+      const text = JSON.stringify(body)
+      response
+        .writeHead(status, {
+          'content-type': 'application/problem+json',
+          'content-length': Buffer.byteLength(text),
+        })
+        .end(text)
+    },
+    () => response.destroy(),
+  )
 }
 
 function send(response: ServerResponse, status: number, body: string | object): void {

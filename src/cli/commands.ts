@@ -2,8 +2,11 @@
 
 import { styleText } from 'node:util'
 import { describeRoutes, type RouteDescription } from '../admin/route-table.ts'
-import { type Loaded, loadConfig } from '../config/load.ts'
-import { type RunningGateway, startGateway } from '../server.ts'
+import { type ConfigSource, type Loaded, loadConfig } from '../config/load.ts'
+import type { GatewayConfig } from '../config/schema.ts'
+import type { RunningGateway } from '../server.ts'
+import { surviveFaults } from '../workers/faults.ts'
+import { planWorkers } from '../workers/plan.ts'
 
 interface CommandOptions {
   readonly file: string | undefined
@@ -17,22 +20,36 @@ export async function start(options: CommandOptions): Promise<number> {
   const loaded = await loadConfig(options)
   if (loaded.config === null) return reportProblems(loaded)
   const signals = listenForSignals()
+  const warnings = [...loaded.warnings]
   let gateway: RunningGateway
   try {
-    gateway = await startGateway(loaded.config)
+    gateway = await startAsPlanned(loaded.config, loaded.source, warnings)
   } catch (error) {
     process.stderr.write(`nyro-gateway: ${startFailure(error as NodeJS.ErrnoException)}\n`)
     return FAILURE
   }
-  for (const warning of loaded.warnings) gateway.log.logger.warn(warning)
-  surviveFaults(gateway)
+  for (const warning of warnings) gateway.log.logger.warn(warning)
+  surviveFaults(gateway.log)
   await signals.first
-  signals.onNext(() => {
-    gateway.log.flush()
-    process.exit(FAILURE)
-  })
+  signals.onNext(() => void gateway.abandon().finally(() => process.exit(FAILURE)))
   await gateway.close()
   return 0
+}
+
+async function startAsPlanned(
+  config: GatewayConfig,
+  source: ConfigSource,
+  warnings: string[],
+): Promise<RunningGateway> {
+  const { workers, warning } = await planWorkers(config)
+  if (warning !== null) warnings.push(warning)
+  // Of what serves and what supervises, each thread loads only what it is.
+  if (workers === 1) {
+    const { startAlone } = await import('../server.ts')
+    return startAlone(config)
+  }
+  const { startSupervisor } = await import('../workers/supervisor.ts')
+  return startSupervisor(config, source, workers)
 }
 
 export async function check(options: CommandOptions): Promise<number> {
@@ -110,16 +127,6 @@ function listenForSignals(): { first: Promise<void>; onNext(listener: () => void
 
 function isEcho(name: string, after: number): boolean {
   return name === 'SIGINT' && process.env.npm_lifecycle_event !== undefined && after < NPM_ECHO_MS
-}
-
-/** A fault that escaped its exchange is logged; the other exchanges go on. */
-function surviveFaults({ log }: RunningGateway): void {
-  const report = (kind: string) => (error: unknown) => {
-    log.logger.fatal({ error, stack: error instanceof Error ? error.stack : undefined }, kind)
-  }
-  process.on('uncaughtException', report('Uncaught exception'))
-  process.on('unhandledRejection', report('Unhandled rejection'))
-  process.on('exit', () => log.flush())
 }
 
 function table(rows: readonly RouteDescription[]): string {

@@ -23,12 +23,18 @@ const lower = (text: string): string => text.trim().toLowerCase()
 const number = (text: string): unknown => (/^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : text)
 const logLevel = (text: string): string =>
   ({ warn: 'warning', fatal: 'critical' })[lower(text)] ?? lower(text)
+const autoOrNumber = (text: string): unknown => (lower(text) === 'auto' ? 'auto' : number(text))
 const offOrPort = (text: string): string => (lower(text) === 'off' ? 'off' : text)
 
 /** Everything that maps one to one. Lists of origins are read below, the services in default-routes.ts. */
 export const SETTINGS: Readonly<Record<string, Setting>> = {
   PORT: { path: ['server', 'port'], help: 'port to listen on (8080)' },
   GATEWAY_HOST: { path: ['server', 'host'], help: 'address to listen on (0.0.0.0)' },
+  GATEWAY_WORKERS: {
+    path: ['server', 'workers'],
+    read: autoOrNumber,
+    help: 'threads that serve, or auto: one for each granted CPU (auto)',
+  },
   GATEWAY_PROJECT_NAME: { path: ['name'], help: 'name in / and /health (Nyro API Gateway)' },
   GATEWAY_LOG_LEVEL: { path: ['log', 'level'], read: logLevel, help: `${LOG_LEVELS.join(', ')} (info)` },
   GATEWAY_LOG_FORMAT: { path: ['log', 'format'], read: lower, help: 'auto, json, pretty (auto)' },

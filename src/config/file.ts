@@ -1,5 +1,6 @@
 /** Reads a config file: YAML, JSON or TypeScript, as plain data with the place of everything in it. */
 
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { registerHooks } from 'node:module'
@@ -12,9 +13,18 @@ const NAMES = ['ts', 'mts', 'js', 'mjs', 'yaml', 'yml', 'json'].map(
   extension => `gateway.config.${extension}`,
 )
 
+/**
+ * What a file said when it was read. The text of a module is of no use alone, since it imports others by their place:
+ * its digest tells whether the file has changed since.
+ */
+export type FileSource =
+  | { readonly kind: 'data'; readonly path: string; readonly text: string }
+  | { readonly kind: 'module'; readonly path: string; readonly digest: string }
+
 export interface ConfigFile {
   readonly path: string
   readonly value: unknown
+  readonly source: FileSource
   /** Line and column of the value at a path, where the format knows them. */
   position(path: readonly PropertyKey[]): { line: number; column: number } | null
 }
@@ -24,15 +34,18 @@ export function findConfigFile(directory: string): string | null {
   return NAMES.map(name => resolve(directory, name)).find(path => existsSync(path)) ?? null
 }
 
-/** @returns the file, or the problem that keeps it from being read */
-export async function readConfigFile(path: string): Promise<ConfigFile | Problem> {
+/**
+ * @param text of a data file, where it was read before; the file itself is left alone then
+ * @returns the file, or the problem that keeps it from being read
+ */
+export async function readConfigFile(path: string, text?: string): Promise<ConfigFile | Problem> {
   const extension = extname(path).toLowerCase()
   try {
     switch (extension) {
       case '.yaml':
       case '.yml':
       case '.json':
-        return await readYaml(path)
+        return await readYaml(path, text ?? (await readFile(path, 'utf8')))
       case '.ts':
       case '.mts':
       case '.js':
@@ -59,10 +72,10 @@ async function importYaml(): Promise<typeof import('yaml')> {
   return 'LineCounter' in module ? module : (module as { default: typeof import('yaml') }).default
 }
 
-async function readYaml(path: string): Promise<ConfigFile | Problem> {
+async function readYaml(path: string, text: string): Promise<ConfigFile | Problem> {
   const { LineCounter, parseDocument } = await importYaml()
   const lines = new LineCounter()
-  const document = parseDocument(await readFile(path, 'utf8'), { lineCounter: lines })
+  const document = parseDocument(text, { lineCounter: lines })
   const [error] = document.errors
   if (error !== undefined) {
     const at = lines.linePos(error.pos[0])
@@ -81,6 +94,7 @@ async function readYaml(path: string): Promise<ConfigFile | Problem> {
   return {
     path,
     value,
+    source: { kind: 'data', path, text },
     position(steps) {
       for (let length = steps.length; length >= 0; length--) {
         const node = document.getIn(steps.slice(0, length), true) as
@@ -117,7 +131,15 @@ async function importModule(path: string): Promise<ConfigFile | Problem> {
   if (module.default === undefined) {
     return { place: path, message: 'has no default export: write `export default defineGateway({ … })`' }
   }
-  return { path, value: module.default, position: () => null }
+  const digest = createHash('sha256')
+    .update(await readFile(path))
+    .digest('base64')
+  return {
+    path,
+    value: module.default,
+    source: { kind: 'module', path, digest },
+    position: () => null,
+  }
 }
 
 const MAX_DEPTH = 32

@@ -6,7 +6,7 @@ import { defaultRoutes } from './default-routes.ts'
 import { parseDotenv } from './dotenv.ts'
 import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
 import { weakerFallbacks } from './fallbacks.ts'
-import { type ConfigFile, fillVariables, findConfigFile, readConfigFile } from './file.ts'
+import { type ConfigFile, type FileSource, fillVariables, findConfigFile, readConfigFile } from './file.ts'
 import { isObject, parseOptions } from './parse.ts'
 import { dotted, type Problem, type SchemaProblem } from './problem.ts'
 import type { GatewayConfig, GatewayOptions } from './schema.ts'
@@ -20,6 +20,18 @@ export interface LoadOptions {
   readonly directory?: string
   /** Read `.env` of the directory as well; the environment wins over it. */
   readonly dotenv?: boolean
+  /** What was loaded before, in place of all the others: the same again, whatever the files say by now. */
+  readonly source?: ConfigSource
+}
+
+/** What a configuration was made of. Plain data, so that other threads can make the same of it. */
+export interface ConfigSource {
+  readonly directory: string
+  /** As it was, without `.env`. */
+  readonly env: Environment
+  /** Text of `.env`. */
+  readonly dotenv: string
+  readonly file: FileSource | null
 }
 
 export type Loaded =
@@ -28,6 +40,7 @@ export type Loaded =
       readonly problems: readonly []
       readonly file: string | null
       readonly warnings: readonly string[]
+      readonly source: ConfigSource
     }
   | {
       readonly config: null
@@ -37,26 +50,25 @@ export type Loaded =
     }
 
 export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
-  const directory = options.directory ?? process.cwd()
-  const dotenv = options.dotenv === false ? {} : readDotenv(directory)
-  if (dotenv instanceof Error) {
-    const problem = { place: '.env', message: dotenv.message }
+  const before = options.source
+  const directory = before?.directory ?? options.directory ?? process.cwd()
+  const dotenvText = before?.dotenv ?? (options.dotenv === false ? '' : readDotenv(directory))
+  if (dotenvText instanceof Error) {
+    const problem = { place: '.env', message: dotenvText.message }
     return { config: null, problems: [problem], file: null, warnings: [] }
   }
-  const own = options.env ?? process.env
+  const dotenv = parseDotenv(dotenvText)
+  const own = before?.env ?? { ...(options.env ?? process.env) }
   const environment = { ...dotenv, ...own }
   const settings = Object.fromEntries([...byUpperName(dotenv), ...byUpperName(own)])
   const fromEnvironment = readEnvironment(settings)
   const warnings = fromEnvironment.suspicious.map(
     ({ name, meant }) => `${name} is not a setting: did you mean ${meant}?`,
   )
-  const path =
-    options.options === undefined
-      ? (options.file ?? (settings.GATEWAY_CONFIG || findConfigFile(directory)))
-      : null
+  const path = pathOf(options, settings, directory)
   const fail = (problems: readonly Problem[]): Loaded => ({ config: null, problems, file: path, warnings })
 
-  const file = path === null ? null : await readConfigFile(resolve(directory, path))
+  const file = path === null ? null : await readConfigFile(resolve(directory, path), textOf(before))
   if (file !== null && 'message' in file) return fail([file])
   const unset: SchemaProblem[] = []
   const written = fillVariables(file === null ? (options.options ?? {}) : file.value, environment, unset)
@@ -88,16 +100,27 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
   }
   if (config === null || problems.length > 0) return fail(problems)
   warnings.push(...weakerFallbacks(config))
-  return { config: deepFreeze(config), problems: [], file: path, warnings }
+  const source = { directory, env: own, dotenv: dotenvText, file: file?.source ?? null }
+  return { config: deepFreeze(config), problems: [], file: path, warnings, source }
 }
 
-/** @returns the variables of `.env`, or what keeps them from being read */
-function readDotenv(directory: string): Environment | Error {
+function pathOf(options: LoadOptions, settings: Environment, directory: string): string | null {
+  if (options.source !== undefined) return options.source.file?.path ?? null
+  if (options.options !== undefined) return null
+  return options.file ?? (settings.GATEWAY_CONFIG || findConfigFile(directory))
+}
+
+function textOf(source: ConfigSource | undefined): string | undefined {
+  return source?.file?.kind === 'data' ? source.file.text : undefined
+}
+
+/** @returns the text of `.env`, or what keeps it from being read */
+function readDotenv(directory: string): string | Error {
   try {
-    return parseDotenv(readFileSync(join(directory, '.env'), 'utf8'))
+    return readFileSync(join(directory, '.env'), 'utf8')
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    return code === 'ENOENT' ? {} : new Error(`cannot be read (${code})`)
+    return code === 'ENOENT' ? '' : new Error(`cannot be read (${code})`)
   }
 }
 

@@ -7,6 +7,8 @@ import { METHODS } from '../wire/methods.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
+/** More threads than any one machine needs for this work: a bound against typing errors. */
+export const MAX_WORKERS = 64
 export const HMAC_ALGORITHMS = ['HS256', 'HS384', 'HS512'] as const
 export const SIGNATURE_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
 
@@ -20,6 +22,10 @@ const method = z.string().toUpperCase().pipe(z.enum(METHODS))
 const server = z.strictObject({
   host: z.string().default('0.0.0.0').describe('address to listen on'),
   port: port.default(8080),
+  workers: z
+    .union([z.literal('auto'), z.int().min(1).max(MAX_WORKERS)])
+    .default('auto')
+    .describe('threads that serve; auto: the CPUs granted to the process'),
   trustedProxies: z
     .array(network)
     .default([])

@@ -26,6 +26,8 @@ export interface AnswerContext {
   readonly observers: readonly ExchangeObserver[]
   /** The gateway is stopping: connections end with their answer. */
   readonly draining: () => boolean
+  /** This client should come back through another connection. */
+  readonly shed: () => boolean
   /** Seconds that the client may take nothing of what waits for it. */
   readonly sendTimeout: number
   /** The line that tells clients how long an idle connection is kept, or ''. */
@@ -155,7 +157,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const unread = this.#unread
     if (this.#mustClose || tooSlow || this.#context.draining() || (unread && !this.#drainable)) {
       this.closeAfterwards()
-    }
+    } else if (reply.contentLength >= 0 && this.#context.shed()) this.closeAfterwards()
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
     const streams = isSource && exchange.method !== 'HEAD'
     const framing = this.#framingOf(reply, streams)

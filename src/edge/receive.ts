@@ -18,6 +18,8 @@ export interface Receiver {
   readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   readonly observers: readonly ExchangeObserver[]
   readonly draining: () => boolean
+  /** Asked with each answer: should this client come back through another connection? */
+  readonly shed: () => boolean
   readonly pace: BodyPace
   /** Seconds that a client may take nothing of a streamed answer. */
   readonly sendTimeout: number
@@ -85,6 +87,7 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
   const context: AnswerContext = {
     observers: receiver.observers,
     draining: receiver.draining,
+    shed: receiver.shed,
     sendTimeout: receiver.sendTimeout,
     keepAliveLines: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout)}\r\n`,
   }

@@ -19,6 +19,8 @@ export interface Log {
   readonly logger: Logger
   /** Writes one finished JSON line, as the access log does. */
   writeLine(line: string): void
+  /** Writes whole lines that another thread has made ready, pretty or not. */
+  writeBatch(lines: string): void
   enabled(level: LogLevel): boolean
   /** Writes out what is buffered, now. */
   flush(): void
@@ -38,27 +40,54 @@ const BATCH_LENGTH = 65_536
 const MAX_BUFFERED_BYTES = 8 * 1024 ** 2
 const FLUSH_MS = 50
 
+/** Takes batches of whole lines. */
+export interface LogOutput {
+  write(lines: string): void
+  flush(): void
+  /** How many lines were lost since the last call. */
+  takeDropped(): number
+}
+
 /** @param fd file descriptor; 1: stdout */
-export function openLog(settings: GatewayConfig['log'], fd = 1): Log {
+export function openOutput(fd = 1): LogOutput {
   const out = createDestination({ fd, sync: false, maxLength: MAX_BUFFERED_BYTES })
+  let dropped = 0
   // A reader that went away must not take the gateway with it.
   out.on('error', () => {})
-  const pretty = settings.format === 'pretty' || (settings.format === 'auto' && process.stdout.isTTY === true)
-  let batch = ''
-  let dropped = 0
-  let timer: NodeJS.Timeout | null = null
   out.on('drop', (lines: string) => {
     dropped += lines.split('\n').length - 1
   })
+  return {
+    write: lines => void out.write(lines),
+    flush: () => out.flushSync(),
+    takeDropped() {
+      const count = dropped
+      dropped = 0
+      return count
+    },
+  }
+}
+
+/** Whether lines are for people: in the end that is a question of where stdout goes. */
+export function isPretty({ format }: GatewayConfig['log']): boolean {
+  return format === 'pretty' || (format === 'auto' && process.stdout.isTTY === true)
+}
+
+export function openLog(settings: GatewayConfig['log'], out: LogOutput = openOutput()): Log {
+  const pretty = isPretty(settings)
+  let batch = ''
+  let timer: NodeJS.Timeout | null = null
 
   const write = (line: string): void => {
     // Lines are joined here: handed over one by one they cost 7 % of a request more.
     batch += pretty ? prettyLine(line) : line
     if (batch.length >= BATCH_LENGTH) handOver()
-    else if (timer === null) {
-      timer = setTimeout(onTimer, FLUSH_MS)
-      timer.unref()
-    }
+    else wake()
+  }
+  const wake = (): void => {
+    if (timer !== null) return
+    timer = setTimeout(onTimer, FLUSH_MS)
+    timer.unref()
   }
   const handOver = (): void => {
     if (batch === '') return
@@ -69,20 +98,24 @@ export function openLog(settings: GatewayConfig['log'], fd = 1): Log {
   const onTimer = (): void => {
     timer = null
     handOver()
-    if (dropped === 0) return
-    const count = dropped
-    dropped = 0
-    logger.warn({ dropped: count }, 'Log lines dropped: the reader of the log is too slow')
+    const dropped = out.takeDropped()
+    if (dropped > 0) logger.warn({ dropped }, 'Log lines dropped: the reader of the log is too slow')
   }
   const logger = pino(optionsFor(settings.level), { write })
   return {
     logger,
     writeLine: write,
+    writeBatch(lines) {
+      handOver()
+      out.write(lines)
+      // The timer is also what tells of lines that were dropped
+      wake()
+    },
     enabled: level => LEVELS[level] >= LEVELS[settings.level],
     flush() {
       try {
         handOver()
-        out.flushSync()
+        out.flush()
       } catch {
         // Nothing was written yet, or the reader is gone
       }

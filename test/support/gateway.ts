@@ -39,6 +39,8 @@ function environment(env: Record<string, string | undefined> = {}): NodeJS.Proce
     PORT: '0',
     GATEWAY_HOST: '127.0.0.1',
     GATEWAY_ADMIN_PORT: 'off',
+    // How many the run is about (scripts/test.ts); as many as there are CPUs where it is about nothing in particular
+    GATEWAY_WORKERS: process.env.GATEWAY_WORKERS,
     GATEWAY_JWT_SECRET: SECRET,
     GATEWAY_INGEST_SERVICE_URL: 'http://127.0.0.1:1',
     GATEWAY_QUERY_SERVICE_URL: 'http://127.0.0.1:1',

@@ -1,0 +1,104 @@
+/**
+ * What the threads of one gateway see of each other, in shared memory: where the gateway stands, the state of each worker
+ * and what it counts, and which tokens are revoked. Made by the main thread, attached by each worker.
+ */
+
+import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
+import { type CountedNames, WorkerCounters } from '../store/worker-counters.ts'
+
+export type Phase = 'starting' | 'running' | 'draining'
+export type WorkerState = 'down' | 'starting' | 'listening' | 'ready'
+
+const PHASES: readonly Phase[] = ['starting', 'running', 'draining']
+const STATES: readonly WorkerState[] = ['down', 'starting', 'listening', 'ready']
+
+const COUNTED = {
+  totals: ['requests'],
+  gauges: ['connections'],
+} as const satisfies CountedNames<string, string>
+
+/** Sign-outs and blocked users at a time; 4.6 MB, of which the system gives what is used. */
+const MAX_REVOCATIONS = 65_536
+
+/** What another thread needs to attach. */
+export interface BoardBuffers {
+  /** The phase, then the state of each worker. */
+  readonly states: SharedArrayBuffer
+  readonly counters: SharedArrayBuffer
+  readonly revocations: RevocationBuffers
+}
+
+export class Board {
+  readonly buffers: BoardBuffers
+  readonly workers: number
+  readonly revocations: Revocations
+  readonly counters: WorkerCounters<'requests', 'connections'>
+  readonly #states: Int32Array
+
+  private constructor(
+    states: SharedArrayBuffer,
+    counters: WorkerCounters<'requests', 'connections'>,
+    revocations: Revocations,
+  ) {
+    this.buffers = { states, counters: counters.buffer, revocations: revocations.buffers }
+    this.workers = counters.workers
+    this.counters = counters
+    this.revocations = revocations
+    this.#states = new Int32Array(states)
+  }
+
+  static create(workers: number): Board {
+    const states = new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT)
+    return new Board(states, WorkerCounters.create(COUNTED, workers), Revocations.create(MAX_REVOCATIONS))
+  }
+
+  static attach({ states, counters, revocations }: BoardBuffers): Board {
+    return new Board(states, WorkerCounters.attach(COUNTED, counters), Revocations.attach(revocations))
+  }
+
+  get phase(): Phase {
+    return PHASES[Atomics.load(this.#states, 0)]!
+  }
+
+  set phase(phase: Phase) {
+    Atomics.store(this.#states, 0, PHASES.indexOf(phase))
+  }
+
+  state(id: number): WorkerState {
+    return STATES[Atomics.load(this.#states, 1 + id)]!
+  }
+
+  setState(id: number, state: WorkerState): void {
+    Atomics.store(this.#states, 1 + id, STATES.indexOf(state))
+  }
+
+  /**
+   * Every worker that serves can answer what its routes promise, and the gateway is not stopping. One that died counts
+   * again once it listens: its connections have gone to the others, and what kills workers should not be able to take
+   * the whole machine out of a load balancer's list as well.
+   */
+  get ready(): boolean {
+    const serving = this.serving.map(id => this.state(id))
+    return this.phase === 'running' && serving.length > 0 && serving.every(state => state === 'ready')
+  }
+
+  /** The workers that listen. */
+  get serving(): number[] {
+    const ids = Array.from({ length: this.workers }, (_, id) => id)
+    return ids.filter(id => this.state(id) === 'listening' || this.state(id) === 'ready')
+  }
+
+  connections(id: number): number {
+    return this.counters.cell(id, 'connections').value
+  }
+
+  requests(id: number): number {
+    return this.counters.cell(id, 'requests').value
+  }
+
+  /** A worker is gone, and its connections with it. What it did stays counted. */
+  clear(id: number): void {
+    this.setState(id, 'down')
+    this.counters.resetGauges(id)
+  }
+}

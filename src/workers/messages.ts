@@ -1,0 +1,64 @@
+/** Everything that the supervisor and its worker threads say to each other. No request ever waits for any of it. */
+
+import type { ConfigSource } from '../config/load.ts'
+import type { Jwk } from '../identity/key-source.ts'
+import type { BoardBuffers } from './board.ts'
+
+/** What a worker is given when it starts. */
+export interface WorkerData {
+  readonly id: number
+  /** How many share the configured connections and memory. */
+  readonly workers: number
+  readonly source: ConfigSource
+  /** Whether log lines are for people: the worker's own stdout says nothing about that. */
+  readonly pretty: boolean
+  readonly board: BoardBuffers
+  /** The last key set, if there was one yet. */
+  readonly keys: readonly Jwk[] | null
+}
+
+export type ToWorker =
+  | { readonly kind: 'listen'; readonly port: number }
+  | { readonly kind: 'keys'; readonly keys: readonly Jwk[] }
+  /**
+   * A fetch was tried, or may not be yet; behind any new set. For so many milliseconds asking again would not help. The
+   * answer to `keys wanted`, and to all after the first attempt.
+   */
+  | { readonly kind: 'keys asked'; readonly cooldown: number }
+  /** Stop accepting, finish what is open, then end. */
+  | { readonly kind: 'close' }
+  /** Cut what is still open. */
+  | { readonly kind: 'cut' }
+  /** End now. */
+  | { readonly kind: 'abandon' }
+
+export type FromWorker =
+  /** Ready to listen. */
+  | { readonly kind: 'built'; readonly moduleChanged: boolean }
+  | { readonly kind: 'listening' }
+  /** Cannot start; ends by itself. */
+  | { readonly kind: 'failed'; readonly fault: Fault }
+  | { readonly kind: 'log'; readonly lines: string }
+  | { readonly kind: 'keys wanted' }
+
+/** An error as plain data: cloned, it would lose the fields that say what happened. */
+export interface Fault {
+  readonly message: string
+  readonly stack?: string | undefined
+  readonly code?: string | undefined
+  readonly address?: string | undefined
+  readonly port?: number | undefined
+}
+
+export function faultOf(error: unknown): Fault {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const { message, stack, code, address, port } = error as NodeJS.ErrnoException & {
+    address?: string
+    port?: number
+  }
+  return { message, stack, code, address, port }
+}
+
+export function errorOf({ message, ...fields }: Fault): Error {
+  return Object.assign(new Error(message), fields)
+}

@@ -1,0 +1,152 @@
+/** One worker as the supervisor sees it: a thread, and another in its place when it dies. */
+
+import { Worker } from 'node:worker_threads'
+import { errorOf, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
+
+/** The entry: beside this file in the sources, under a name of its own in the bundle. */
+const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './worker.js', import.meta.url)
+
+const FIRST_PAUSE_MS = 100
+const MAX_PAUSE_MS = 30_000
+/** A worker that lived this long has not died of how it starts: the pauses begin anew. */
+const SOUND_LIFE_MS = 60_000
+
+export interface SupervisedEvents {
+  onMessage(worker: SupervisedWorker, message: FromWorker): void
+  /** A thread has ended that should not have. Another comes after `pause` milliseconds. */
+  onDeath(worker: SupervisedWorker, death: Death): void
+  /** Its memory of connections and state no longer holds. */
+  onGone(worker: SupervisedWorker): void
+}
+
+export interface Death {
+  readonly error: unknown
+  readonly exitCode: number
+  readonly pause: number
+}
+
+export interface SupervisedOptions {
+  readonly id: number
+  /** What a thread is given that starts now. */
+  readonly data: () => WorkerData
+  /** MiB of JavaScript objects: a worker beyond it dies alone. */
+  readonly heapLimit: number
+  readonly events: SupervisedEvents
+}
+
+export class SupervisedWorker {
+  readonly id: number
+  restarts = 0
+  readonly #options: SupervisedOptions
+  #thread: Worker | null = null
+  #startedAt = 0
+  /** What it said before it ended. */
+  #error: unknown = null
+  #port: number | null = null
+  #failures = 0
+  #retry: NodeJS.Timeout | undefined
+  /** No thread comes after this one. */
+  #ending = false
+  readonly #built = Promise.withResolvers<void>()
+  readonly #listening = Promise.withResolvers<void>()
+  readonly #ended = Promise.withResolvers<void>()
+
+  constructor(options: SupervisedOptions) {
+    this.id = options.id
+    this.#options = options
+    // Whoever does not wait for a first step must not fail by it
+    this.#built.promise.catch(() => {})
+    this.#listening.promise.catch(() => {})
+    this.#spawn()
+  }
+
+  /** Resolves when it could listen; rejects when its first thread cannot start. */
+  get built(): Promise<void> {
+    return this.#built.promise
+  }
+
+  /** Seconds since its present thread was started; 0: there is none. */
+  get uptime(): number {
+    return this.#thread === null ? 0 : (performance.now() - this.#startedAt) / 1000
+  }
+
+  /** @throws what keeps it from listening */
+  listen(port: number): Promise<void> {
+    this.#port = port
+    this.send({ kind: 'listen', port })
+    return this.#listening.promise
+  }
+
+  send(message: ToWorker): void {
+    this.#thread?.postMessage(message)
+  }
+
+  /** Tells it to end in one of the ways there are, and no other to come; `ended` says when. */
+  end(how: 'close' | 'abandon'): void {
+    this.#ending = true
+    clearTimeout(this.#retry)
+    if (this.#thread === null) this.#ended.resolve()
+    else this.send({ kind: how })
+  }
+
+  /** Resolves when its thread is gone for good. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /** Ends it from outside, whatever it is doing. */
+  async terminate(): Promise<void> {
+    this.#ending = true
+    clearTimeout(this.#retry)
+    await this.#thread?.terminate()
+  }
+
+  #spawn(): void {
+    const { data, heapLimit, events } = this.#options
+    const workerData = data()
+    this.#startedAt = performance.now()
+    this.#error = null
+    const thread = new Worker(ENTRY, {
+      name: `worker ${this.id}`,
+      workerData,
+      // Policies in a config module may read it
+      env: workerData.source.env as NodeJS.Dict<string>,
+      resourceLimits: { maxOldGenerationSizeMb: heapLimit },
+    })
+    this.#thread = thread
+    thread.on('message', (message: FromWorker) => {
+      if (message.kind === 'failed') this.#error = errorOf(message.fault)
+      else if (message.kind === 'built') this.#onBuilt()
+      else if (message.kind === 'listening') this.#listening.resolve()
+      events.onMessage(this, message)
+    })
+    thread.on('error', error => {
+      this.#error = error
+    })
+    thread.on('exit', code => this.#onExit(code))
+  }
+
+  #onBuilt(): void {
+    this.#built.resolve()
+    if (this.#port !== null) this.send({ kind: 'listen', port: this.#port })
+  }
+
+  #onExit(exitCode: number): void {
+    const { events } = this.#options
+    const lived = performance.now() - this.#startedAt
+    this.#thread = null
+    events.onGone(this)
+    const error = this.#error ?? new Error(`the thread ended with ${exitCode}`)
+    this.#built.reject(error)
+    this.#listening.reject(error)
+    if (this.#ending) return this.#ended.resolve()
+    if (lived >= SOUND_LIFE_MS) this.#failures = 0
+    const pause = this.#failures === 0 ? 0 : Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures)
+    this.#failures++
+    events.onDeath(this, { error: this.#error, exitCode, pause })
+    this.#retry = setTimeout(() => {
+      this.restarts++
+      this.#spawn()
+    }, pause)
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The main thread of a gateway with several workers. It serves no requests: it starts the workers, keeps their number,
+ * writes their log, fetches their keys, answers on the admin port, and ends them in good order.
+ */
+
+import { totalmem } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
+import { type AdminServer, startAdmin } from '../admin/server.ts'
+import type { ConfigSource } from '../config/load.ts'
+import type { GatewayConfig } from '../config/schema.ts'
+import { JwksFetcher } from '../identity/jwks-fetcher.ts'
+import type { Jwk } from '../identity/key-source.ts'
+import { urlOf } from '../listening.ts'
+import type { RunningGateway } from '../server.ts'
+import { isPretty, type Log, openLog } from '../telemetry/log.ts'
+import { Board } from './board.ts'
+import { drain, within } from './drain.ts'
+import type { FromWorker } from './messages.ts'
+import { claimPort } from './port.ts'
+import { type Death, SupervisedWorker } from './supervised.ts'
+
+/** Seconds that a worker gets to end after its last connection was cut: longer only when it is stuck. */
+const CUT_GRACE = 2
+/** Seconds that workers get to write out their log when the end is forced. */
+const ABANDON_GRACE = 0.2
+
+/**
+ * Starts a gateway whose requests are served by worker threads.
+ * @throws when a worker cannot start or a port cannot be listened on; nothing is left running then
+ */
+export async function startSupervisor(
+  config: GatewayConfig,
+  source: ConfigSource,
+  count: number,
+  log: Log = openLog(config.log),
+): Promise<RunningGateway> {
+  const supervisor = new Supervisor(config, source, count, log)
+  try {
+    return await supervisor.start()
+  } catch (error) {
+    await supervisor.giveUp()
+    throw error
+  }
+}
+
+class Supervisor {
+  readonly #config: GatewayConfig
+  readonly #log: Log
+  readonly #board: Board
+  readonly #workers: readonly SupervisedWorker[]
+  readonly #fetcher: JwksFetcher | null
+  #keys: readonly Jwk[] | null = null
+  #admin: AdminServer | null = null
+
+  constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
+    this.#config = config
+    this.#log = log
+    this.#board = Board.create(count)
+    const { jwks } = config.identity
+    const onFailure = (error: unknown): void => log.logger.error({ error }, 'JWKS could not be fetched')
+    this.#fetcher = jwks === undefined ? null : new JwksFetcher(jwks, onFailure)
+    // The keys are fetched while the workers start.
+    void this.#fetcher?.start(keys => this.#adopt(keys)).then(() => this.#tellOfAttempt())
+    const pretty = isPretty(config.log)
+    const heapLimit = heapLimitOf(count)
+    this.#workers = Array.from({ length: count }, (_, id) => {
+      const data = () => {
+        this.#board.setState(id, 'starting')
+        return { id, workers: count, source, pretty, board: this.#board.buffers, keys: this.#keys }
+      }
+      return new SupervisedWorker({
+        id,
+        data,
+        heapLimit,
+        events: {
+          onMessage: (worker, message) => this.#take(worker, message),
+          onDeath: (worker, death) => this.#mourn(worker, death),
+          onGone: () => this.#board.clear(id),
+        },
+      })
+    })
+  }
+
+  async start(): Promise<RunningGateway> {
+    const { server, admin, routes } = this.#config
+    const board = this.#board
+    await Promise.all(this.#workers.map(worker => worker.built))
+    const port = await claimPort(server.host, server.port)
+    await Promise.all(this.#workers.map(worker => worker.listen(port)))
+    if (admin.port !== 'off') {
+      const state = {
+        ready: () => board.ready,
+        draining: () => board.phase === 'draining',
+        workers: () => this.#workers,
+        board,
+      }
+      this.#admin = await startAdmin(this.#config, state, admin.port)
+    }
+    board.phase = 'running'
+    const url = urlOf(server.host, port)
+    const adminUrl = this.#admin?.url ?? null
+    this.#log.logger.info(
+      { url, admin_url: adminUrl, pid: process.pid, routes: routes.length, workers: this.#workers.length },
+      'Gateway listening',
+    )
+    return {
+      url,
+      adminUrl,
+      log: this.#log,
+      close: () => this.#close(),
+      abandon: () => this.#abandon(),
+    }
+  }
+
+  /** What was started goes again, before anybody knew of it. */
+  async giveUp(): Promise<void> {
+    this.#fetcher?.stop()
+    await Promise.all(this.#workers.map(worker => worker.terminate()))
+  }
+
+  #take(worker: SupervisedWorker, message: FromWorker): void {
+    switch (message.kind) {
+      case 'log':
+        return this.#log.writeBatch(message.lines)
+      case 'keys wanted':
+        return void this.#askForKeys(worker)
+      case 'built':
+        if (message.moduleChanged) {
+          this.#log.logger.warn(
+            { worker: worker.id },
+            'The config file has changed since the start: this worker runs what it says now',
+          )
+        }
+    }
+  }
+
+  #adopt(keys: readonly Jwk[]): void {
+    this.#keys = keys
+    for (const worker of this.#workers) worker.send({ kind: 'keys', keys })
+    this.#log.logger.info({ keys: keys.length }, 'JWKS fetched')
+  }
+
+  async #askForKeys(worker: SupervisedWorker): Promise<void> {
+    const fetcher = this.#fetcher
+    if (fetcher === null) return
+    await fetcher.wanted()
+    worker.send({ kind: 'keys asked', cooldown: fetcher.cooldownLeft })
+  }
+
+  #tellOfAttempt(): void {
+    for (const worker of this.#workers) {
+      worker.send({ kind: 'keys asked', cooldown: this.#fetcher!.cooldownLeft })
+    }
+  }
+
+  #mourn(worker: SupervisedWorker, { error, exitCode, pause }: Death): void {
+    this.#log.logger.error(
+      {
+        worker: worker.id,
+        exit_code: exitCode,
+        error: error ?? undefined,
+        restarts: worker.restarts,
+        pause: pause / 1000,
+      },
+      'Worker died: another takes its place',
+    )
+  }
+
+  async #close(): Promise<void> {
+    if (this.#board.phase === 'draining') return
+    await drain(this.#config, this.#board, this.#log, {
+      close: () => this.#end('close'),
+      cut: () => void this.#cut(),
+    })
+    await this.#admin?.close()
+    this.#fetcher?.stop()
+    this.#log.logger.info('Gateway stopped')
+    this.#log.flush()
+  }
+
+  async #cut(): Promise<void> {
+    for (const worker of this.#workers) worker.send({ kind: 'cut' })
+    const ended = Promise.all(this.#workers.map(worker => worker.ended))
+    if (!(await within(CUT_GRACE, ended))) await this.#terminate()
+  }
+
+  /**
+   * Ends threads from outside. One that does nothing but collect garbage cannot be stopped so, and the process would
+   * wait for it for ever, even in `process.exit`: whoever waits for the process would wait with it.
+   */
+  async #terminate(): Promise<void> {
+    const ended = Promise.all(this.#workers.map(worker => worker.terminate()))
+    if (await within(CUT_GRACE, ended)) return
+    this.#log.logger.fatal('A worker cannot be stopped: the process is killed')
+    this.#log.flush()
+    process.kill(process.pid, 'SIGKILL')
+  }
+
+  async #end(how: 'close' | 'abandon'): Promise<void> {
+    for (const worker of this.#workers) worker.end(how)
+    await Promise.all(this.#workers.map(worker => worker.ended))
+  }
+
+  async #abandon(): Promise<void> {
+    if (!(await within(ABANDON_GRACE, this.#end('abandon')))) await this.#terminate()
+    this.#log.flush()
+  }
+}
+
+/** Memory that all heaps together may take of what the machine, or the container, has. */
+const HEAP_PART = 0.5
+const MIN_HEAP_MIB = 64
+
+/**
+ * MiB for the heap of one worker. Each would be given the whole process's limit by default: together they could fill a
+ * container until the kernel ends all of them at once.
+ */
+function heapLimitOf(workers: number): number {
+  const own = getHeapStatistics().heap_size_limit
+  // No limit at all is told as a number beyond all memory
+  const memory = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
+  return Math.max(MIN_HEAP_MIB, Math.floor(Math.min(own, (memory * HEAP_PART) / workers) / 1024 ** 2))
+}
