@@ -20,8 +20,8 @@ describe('an exchange', () => {
   test('tells the one that works for it, once, that the client left', () => {
     const exchange = exchangeOf()
     const told: string[] = []
-    exchange.onAbort(() => told.push('first'))
-    exchange.onAbort(() => told.push('second'))
+    exchange.onAbort({ abort: () => told.push('first') })
+    exchange.onAbort({ abort: () => told.push('second') })
     exchange.abort()
     exchange.abort()
     assert.deepEqual(told, ['second'])

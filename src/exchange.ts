@@ -67,6 +67,11 @@ export interface RequestBody extends BodySource {
   break(error: GatewayError): void
 }
 
+/** Who works for an exchange, and can be told that nobody wants its work any more. */
+export interface Abortable {
+  abort(): void
+}
+
 /** Who passes 1xx answers on to the client. */
 export interface EarlyAnswers {
   informational(status: number, headers: FieldLines): void
@@ -144,7 +149,7 @@ export class Exchange {
   outcome: Outcome | null = null
 
   #aborted = false
-  #abortListener: (() => void) | null = null
+  #working: Abortable | null = null
 
   constructor(start: ExchangeStart) {
     this.id = start.id
@@ -168,9 +173,9 @@ export class Exchange {
     return this.#aborted
   }
 
-  /** The one that works for this exchange right now is told when nobody wants its work any more; null: it is done. */
-  onAbort(listener: (() => void) | null): void {
-    this.#abortListener = listener
+  /** The one that works for this exchange right now; null: it is done. */
+  onAbort(working: Abortable | null): void {
+    this.#working = working
   }
 
   /** Called by the edge when the client left. */
@@ -181,9 +186,9 @@ export class Exchange {
 
   /** Lets go of whoever still works for this exchange, such as an upstream whose answer a policy replaced. */
   release(): void {
-    const listener = this.#abortListener
-    this.#abortListener = null
-    listener?.()
+    const working = this.#working
+    this.#working = null
+    working?.abort()
   }
 }
 

@@ -7,6 +7,7 @@ import { GatewayError } from '../errors.ts'
 import type { EarlyAnswers, Exchange, ExchangeObserver, Outcome, Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
+import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
 import { encodeInformational, encodeResponseHead, type ResponseFraming } from '../wire/response-head.ts'
@@ -189,7 +190,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   #ownLines(): string {
     const { exchange } = this
-    const seconds = (performance.now() - exchange.startedAt) / 1000
+    const seconds = (now() - exchange.startedAt) / 1000
     const connection = this.#mustClose ? 'Connection: close\r\n' : this.#context.keepAliveLines
     return `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n${connection}`
   }

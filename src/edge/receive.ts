@@ -4,6 +4,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import { type Client, Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
+import { now } from '../wire/clock.ts'
 import { METHODS } from '../wire/methods.ts'
 import type { RequestHeaders } from '../wire/request-headers.ts'
 import type { RequestMessage } from '../wire/request-parser.ts'
@@ -106,7 +107,7 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
     if (expectContinue) body.holdBack()
     const exchange = new Exchange({
       id: requestId(headers),
-      startedAt: performance.now(),
+      startedAt: now(),
       method,
       target,
       authority: authority ?? facts.authority,

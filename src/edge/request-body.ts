@@ -2,6 +2,7 @@ import { GatewayError } from '../errors.ts'
 import type { RequestBody } from '../exchange.ts'
 import type { BodySink } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
+import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
 
@@ -71,7 +72,7 @@ export class IncomingBody implements RequestBody, Expiring {
   pipe(sink: BodySink): void {
     if (this.#broken !== null) return sink.fail(this.#broken)
     this.#sink = sink
-    this.#startedAt = performance.now()
+    this.#startedAt = now()
     const held = this.#held
     this.#held = []
     let flowing = true
@@ -85,14 +86,14 @@ export class IncomingBody implements RequestBody, Expiring {
 
   pause(): void {
     if (this.#pausedAt !== 0 || this.#sink === null) return
-    this.#pausedAt = performance.now()
+    this.#pausedAt = now()
     this.deadline = 0
     this.#feed.pauseBody()
   }
 
   resume(): void {
     if (this.#pausedAt === 0) return
-    this.#pausedFor += performance.now() - this.#pausedAt
+    this.#pausedFor += now() - this.#pausedAt
     this.#pausedAt = 0
     this.deadline = deadlineIn(this.#pace.idle)
     this.#feed.resumeBody()
@@ -105,7 +106,7 @@ export class IncomingBody implements RequestBody, Expiring {
 
   invited(): void {
     this.#heldBack = false
-    this.#startedAt = performance.now()
+    this.#startedAt = now()
     if (this.#sink !== null && this.#pausedAt === 0) this.deadline = deadlineIn(this.#pace.idle)
   }
 
@@ -175,7 +176,7 @@ export class IncomingBody implements RequestBody, Expiring {
   }
 
   #tooSlow(): boolean {
-    const seconds = (performance.now() - this.#startedAt - this.#pausedFor) / 1000
+    const seconds = (now() - this.#startedAt - this.#pausedFor) / 1000
     return seconds > RATE_GRACE && this.received < this.#pace.minRate * seconds
   }
 }

@@ -1,7 +1,9 @@
 /** One line for each exchange, when it has ended. Field names are those of the first gateway, and stable. */
 
 import { GatewayError } from '../errors.ts'
-import type { Exchange, ExchangeObserver } from '../exchange.ts'
+import type { Client, Exchange, ExchangeObserver, RouteInfo } from '../exchange.ts'
+import type { Identity } from '../identity/identity.ts'
+import { now } from '../wire/clock.ts'
 import { describeError, type Log, type LogLevel } from './log.ts'
 
 /**
@@ -31,27 +33,66 @@ function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   return status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
 }
 
-/** Written by hand: an object made only to be turned into text costs three times as much (2 % of a small request). */
+/**
+ * Written by hand, of few pieces: an object made only to be turned into text costs three times as much. What stands for
+ * a whole connection or token is kept as text (together worth 4 % of a small request).
+ */
 function accessLine(exchange: Exchange, level: LogLevel): string {
-  const { error, identity, body, route } = exchange
+  const { error, identity, body, client, route } = exchange
   const status = exchange.status === 0 ? (error?.status ?? 0) : exchange.status
-  const duration = Math.round((performance.now() - exchange.startedAt) * 1000) / 1e6
+  const duration = Math.round((now() - exchange.startedAt) * 1000) / 1e6
+  const received = body === null ? 0 : body.received
   let line =
-    `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)}` +
-    `,"method":${quoted(exchange.method)},"path":${quoted(exchange.rawPath)},"status_code":${status}` +
-    `,"duration":${duration},"client_ip":${quoted(exchange.client.ip)},"route":${route === null ? 'null' : quoted(route.name)}`
-  if (identity !== null) {
-    line += `,"user_id":${quoted(identity.userId)}`
-    line += `,"company_id":${identity.companyId === null ? 'null' : quoted(identity.companyId)}`
-  }
-  if (exchange.upstream !== '') line += `,"upstream":${quoted(exchange.upstream)}`
-  if (exchange.attempts > 1) line += `,"attempts":${exchange.attempts}`
-  line += `,"bytes_received":${body === null ? 0 : body.received},"bytes_sent":${exchange.bytesSent},"outcome":"${exchange.outcome}"`
+    `${opening(level)}${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +
+    `${quoted(exchange.method)},"path":${quoted(exchange.rawPath)},"status_code":${status},"duration":${duration}` +
+    `${kept(clients, client, clientPart)}${route === null ? ',"route":null' : kept(routes, route, routePart)}` +
+    `${identity === null ? '' : kept(identities, identity, identityPart)}${upstreamPart(exchange)}` +
+    `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"outcome":"${exchange.outcome}"`
   if (error !== null) {
     line += `,"code":"${error.code}"`
     if (error.cause !== undefined) line += `,"reason":${JSON.stringify(describeError(error.cause))}`
   }
   return `${line}}\n`
+}
+
+const OPENINGS = new Map<LogLevel, string>()
+
+function opening(level: LogLevel): string {
+  let text = OPENINGS.get(level)
+  if (text === undefined) {
+    text = `{"level":"${level}","timestamp":"`
+    OPENINGS.set(level, text)
+  }
+  return text
+}
+
+const clients = new WeakMap<Client, string>()
+const routes = new WeakMap<RouteInfo, string>()
+const identities = new WeakMap<Identity, string>()
+
+function kept<T extends object>(
+  texts: WeakMap<T, string>,
+  subject: T,
+  describe: (subject: T) => string,
+): string {
+  let text = texts.get(subject)
+  if (text === undefined) {
+    text = describe(subject)
+    texts.set(subject, text)
+  }
+  return text
+}
+
+const clientPart = ({ ip }: Client): string => `,"client_ip":${quoted(ip)}`
+
+const routePart = ({ name }: RouteInfo): string => `,"route":${quoted(name)}`
+
+const identityPart = ({ userId, companyId }: Identity): string =>
+  `,"user_id":${quoted(userId)},"company_id":${companyId === null ? 'null' : quoted(companyId)}`
+
+function upstreamPart({ upstream, attempts }: Exchange): string {
+  if (upstream === '') return ''
+  return `,"upstream":${quoted(upstream)}${attempts > 1 ? `,"attempts":${attempts}` : ''}`
 }
 
 /** Text that JSON writes as it is. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { after, before, beforeEach, describe, test } from 'node:test'
-import { GatewayError } from '../errors.ts'
+import type { GatewayError } from '../errors.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 import type { Endpoint } from './endpoint.ts'
 import { Pool } from './pool.ts'
@@ -55,11 +55,7 @@ function poolOf(over: Partial<Endpoint> = {}): Pool {
 
 function acquire(pool: Pool, seconds = 5, fresh = false): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    pool.acquire(
-      result => (result instanceof GatewayError ? reject(result) : resolve(result)),
-      seconds,
-      fresh,
-    )
+    pool.acquire({ onConnection: resolve, onNoConnection: reject }, seconds, fresh)
   })
 }
 
@@ -77,7 +73,7 @@ async function use(connection: Connection, path = '/'): Promise<void> {
     onRefused() {},
     onFailure: reject,
   }
-  connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, attempt, 'none')
+  connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, null, attempt, 'none')
   await promise
   // `onEnd` comes just before the release, in the same turn.
   await Promise.resolve()
@@ -134,7 +130,8 @@ describe('a pool', { timeout: 15_000 }, () => {
   test('passes over one who gave up waiting', async () => {
     const pool = poolOf({ maxConnections: 1 })
     const held = await acquire(pool)
-    const giveUp = pool.acquire(() => assert.fail('served after it gave up'), 5)
+    const served = (): never => assert.fail('served after it gave up')
+    const giveUp = pool.acquire({ onConnection: served, onNoConnection: served }, 5)
     assert.ok(giveUp !== null)
     const next = acquire(pool)
     giveUp()

@@ -8,7 +8,12 @@ import type { Endpoint } from './endpoint.ts'
 /** Requests that may wait for a connection to one endpoint; beyond, waiting would not help either. */
 const MAX_WAITING = 4_096
 
-type Receiver = (connection: Connection | GatewayError) => void
+/** Who asks for a connection. */
+export interface PoolClient {
+  onConnection(connection: Connection): void
+  /** There was none in time: `upstream_busy`. */
+  onNoConnection(error: GatewayError): void
+}
 
 export class Pool implements ConnectionOwner {
   readonly endpoint: Endpoint
@@ -28,32 +33,32 @@ export class Pool implements ConnectionOwner {
   }
 
   /**
-   * Gives a connection to `receive`: at once while there is an idle one or room for another, else when one is
+   * Gives a connection to `client`: at once while there is an idle one or room for another, else when one is
    * released, in order of arrival; or the error `upstream_busy` after `seconds`.
    * @param fresh never one that was used before
    * @returns how to give up waiting, or null when served at once
    */
-  acquire(receive: Receiver, seconds: number, fresh = false): (() => void) | null {
+  acquire(client: PoolClient, seconds: number, fresh = false): (() => void) | null {
     const idle = fresh ? undefined : this.#idle.pop()
     if (idle !== undefined) {
-      receive(idle)
+      client.onConnection(idle)
       return null
     }
     if (this.#all.size < this.endpoint.maxConnections) {
-      receive(this.#open())
+      client.onConnection(this.#open())
       return null
     }
     if (fresh && this.#idle.length > 0) {
       // At the bound with idle ones left: one of them makes room.
       this.#idle[0]!.destroy()
-      receive(this.#open())
+      client.onConnection(this.#open())
       return null
     }
     if (this.#waiting.size >= MAX_WAITING) {
-      receive(new GatewayError('upstream_busy'))
+      client.onNoConnection(new GatewayError('upstream_busy'))
       return null
     }
-    const waiter = new Waiter(receive, fresh, deadlineIn(seconds), () => this.#waiting.delete(waiter))
+    const waiter = new Waiter(client, fresh, deadlineIn(seconds), () => this.#waiting.delete(waiter))
     this.#waiting.add(waiter)
     watchDeadline(waiter)
     return () => this.#forget(waiter)
@@ -71,7 +76,7 @@ export class Pool implements ConnectionOwner {
     if (waiter?.fresh) connection.destroy()
     else if (waiter !== undefined) {
       this.#forget(waiter)
-      waiter.receive(connection)
+      waiter.client.onConnection(connection)
     } else if (this.#closed || this.#idle.length >= this.endpoint.maxIdleConnections) connection.destroy()
     else this.#idle.push(connection)
   }
@@ -83,7 +88,7 @@ export class Pool implements ConnectionOwner {
     const [waiter] = this.#waiting
     if (waiter === undefined || this.#all.size >= this.endpoint.maxConnections) return
     this.#forget(waiter)
-    waiter.receive(this.#open())
+    waiter.client.onConnection(this.#open())
   }
 
   #open(): Connection {
@@ -99,14 +104,14 @@ export class Pool implements ConnectionOwner {
 }
 
 class Waiter implements Expiring {
-  readonly receive: Receiver
+  readonly client: PoolClient
   /** Takes no connection that was used before. */
   readonly fresh: boolean
   deadline: number
   readonly #leave: () => void
 
-  constructor(receive: Receiver, fresh: boolean, deadline: number, leave: () => void) {
-    this.receive = receive
+  constructor(client: PoolClient, fresh: boolean, deadline: number, leave: () => void) {
+    this.client = client
     this.fresh = fresh
     this.deadline = deadline
     this.#leave = leave
@@ -115,6 +120,6 @@ class Waiter implements Expiring {
   expire(): void {
     this.#leave()
     unwatchDeadline(this)
-    this.receive(new GatewayError('upstream_busy'))
+    this.client.onNoConnection(new GatewayError('upstream_busy'))
   }
 }

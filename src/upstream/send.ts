@@ -4,14 +4,14 @@
  */
 
 import { asGatewayError, GatewayError } from '../errors.ts'
-import type { Exchange, Handler, Reply } from '../exchange.ts'
+import type { Abortable, Exchange, Handler, Reply } from '../exchange.ts'
 import { connectionOptions, type FieldLines, fieldName, HOP_BY_HOP } from '../wire/fields.ts'
 import { encodeRequestHead, fieldLine, type PassageRules } from '../wire/request-head.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
 import { AnswerBody } from './answer-body.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 import type { Timeouts } from './endpoint.ts'
-import type { Pool } from './pool.ts'
+import type { Pool, PoolClient } from './pool.ts'
 import { Upload } from './upload.ts'
 
 export interface SendOptions {
@@ -44,13 +44,14 @@ export function createSender(options: SendOptions): Handler {
 }
 
 /** One exchange's stay with its upstream; its second try, too. */
-class Attempt implements AttemptListener {
+class Attempt implements AttemptListener, PoolClient, Abortable {
   readonly timeouts: Timeouts
   readonly #exchange: Exchange
   readonly #options: SendOptions
   readonly #constantLines: string
   readonly #resolve: (reply: Reply) => void
   readonly #reject: (error: GatewayError) => void
+  #requestHead = ''
   #connection: Connection | null = null
   #upload: Upload | null = null
   #giveUpWaiting: (() => void) | null = null
@@ -77,25 +78,29 @@ class Attempt implements AttemptListener {
 
   begin(fresh: boolean): void {
     if (this.#exchange.aborted) return this.#refuse(new GatewayError('client_gone'))
-    let head: string
     try {
-      head = this.#encodeHead()
+      this.#requestHead = this.#encodeHead()
     } catch (error) {
       return this.#refuse(asGatewayError(error))
     }
-    this.#exchange.onAbort(() => this.#abort())
-    const wait = this.timeouts.firstByte
-    this.#giveUpWaiting = this.#options.pool.acquire(connection => this.#send(head, connection), wait, fresh)
+    this.#exchange.onAbort(this)
+    this.#giveUpWaiting = this.#options.pool.acquire(this, this.timeouts.firstByte, fresh)
   }
 
-  #send(head: string, connection: Connection | GatewayError): void {
+  onNoConnection(error: GatewayError): void {
     this.#giveUpWaiting = null
-    if (connection instanceof GatewayError) return this.#refuse(connection)
+    this.#refuse(error)
+  }
+
+  onConnection(connection: Connection): void {
+    this.#giveUpWaiting = null
     const { body, method, framing, expectContinue } = this.#exchange
     this.#connection = connection
     this.#exchange.attempts++
-    connection.send(method, head, this, body === null ? 'none' : expectContinue ? 'on-invitation' : 'follows')
-    if (body === null) return
+    if (body === null) return connection.send(method, this.#requestHead, null, this, 'none')
+    const whole = typeof framing === 'number' && !expectContinue ? body.takeWhole() : null
+    if (whole !== null) return connection.send(method, this.#requestHead, whole, this, 'none')
+    connection.send(method, this.#requestHead, null, this, expectContinue ? 'on-invitation' : 'follows')
     this.#upload = new Upload(connection, body, {
       chunked: framing === 'chunked',
       refusedTrailers: this.#options.rules.asserted,
@@ -126,8 +131,9 @@ class Attempt implements AttemptListener {
     })
   }
 
-  onInformational(status: number, fields: FieldLines): void {
-    this.#exchange.early?.informational(status, status === 100 ? [] : this.#passable(fields))
+  onInformational(status: number, fields: readonly string[]): void {
+    const passed = status === 100 ? [] : passable(fields, this.#options.replaced)
+    this.#exchange.early?.informational(status, passed)
   }
 
   onHead(head: ResponseHead): void {
@@ -153,12 +159,14 @@ class Attempt implements AttemptListener {
   afterRead(): void {
     if (this.#head === null || this.#settled) return
     this.#settled = true
-    const { status, fields, contentLength } = this.#head
+    const { status, contentLength, derived } = this.#head
+    const passed = derived.get(this.#options, head => passable(head.fields, this.#options.replaced))
     const whole = this.#body === null ? null : this.#body.takeWhole()
     if (whole === null) this.#body?.settle()
     this.#resolve({
       status,
-      headers: this.#passable(fields),
+      // A copy: policies change it
+      headers: passed.slice(),
       body: whole ?? this.#body,
       contentLength: status === 204 ? -1 : whole === null ? contentLength : whole.length,
     })
@@ -201,7 +209,8 @@ class Attempt implements AttemptListener {
     )
   }
 
-  #abort(): void {
+  /** Nobody wants an answer any more. */
+  abort(): void {
     this.#giveUpWaiting?.()
     this.#upload?.stop()
     this.#connection?.abandon(this)
@@ -214,23 +223,22 @@ class Attempt implements AttemptListener {
     this.#exchange.onAbort(null)
     this.#reject(error)
   }
+}
 
-  /** The fields of an answer that go on to the client: end-to-end ones that the gateway does not write itself. */
-  #passable(fields: FieldLines): FieldLines {
-    const { replaced } = this.#options
-    const nominated = nominatedBy(fields)
-    const passed: FieldLines = []
-    for (let i = 0; i < fields.length; i += 2) {
-      const { lower } = fieldName(fields[i]!)
-      if (HOP_BY_HOP.has(lower) || replaced.has(lower) || nominated?.has(lower)) continue
-      passed.push(fields[i]!, fields[i + 1]!)
-    }
-    return passed
+/** The fields of an answer that go on to the client: end-to-end ones that the gateway does not write itself. */
+function passable(fields: readonly string[], replaced: ReadonlySet<string>): FieldLines {
+  const nominated = nominatedBy(fields)
+  const passed: FieldLines = []
+  for (let i = 0; i < fields.length; i += 2) {
+    const { lower } = fieldName(fields[i]!)
+    if (HOP_BY_HOP.has(lower) || replaced.has(lower) || nominated?.has(lower)) continue
+    passed.push(fields[i]!, fields[i + 1]!)
   }
+  return passed
 }
 
 /** Lower-case names that an answer's Connection fields keep to this hop, or null. */
-function nominatedBy(fields: FieldLines): ReadonlySet<string> | null {
+function nominatedBy(fields: readonly string[]): ReadonlySet<string> | null {
   const values: string[] = []
   for (let i = 0; i < fields.length; i += 2) {
     if (fieldName(fields[i]!).lower === 'connection') values.push(fields[i + 1]!)

@@ -3,6 +3,8 @@
  * of its own for each wait would be a list operation on every request. Precise to one period, always late, never early.
  */
 
+import { now } from './clock.ts'
+
 export interface Expiring {
   /** `performance.now()` at which `expire` is due; 0: no deadline. */
   deadline: number
@@ -30,13 +32,13 @@ export function unwatchDeadline(item: Expiring): void {
 
 /** The deadline that lies `seconds` ahead. */
 export function deadlineIn(seconds: number): number {
-  return performance.now() + seconds * 1000
+  return now() + seconds * 1000
 }
 
 function sweep(): void {
-  const now = performance.now()
+  const time = now()
   for (const item of watched) {
-    if (item.deadline === 0 || item.deadline > now) continue
+    if (item.deadline === 0 || item.deadline > time) continue
     item.deadline = 0
     item.expire()
   }

@@ -45,7 +45,7 @@ export function encodeRequestHead(head: RequestHead): string {
   const { headers, rules, replaced } = head
   const passed =
     replaced === null
-      ? headers.derive(rules, all => passingLines(all, rules, null))
+      ? headers.derived.get(rules, all => passingLines(all, rules, null))
       : passingLines(headers, rules, replaced)
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n${passed}${head.ownLines}`
   if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'

@@ -23,7 +23,50 @@ export interface ResponseStart {
  * @throws TypeError on a status, name or value that no message can carry
  */
 export function encodeResponseHead({ status, fields, framing, ownLines }: ResponseStart): string {
-  let text = statusLine(status)
+  const { lines, dated } = encoded(fields, framing === 'chunked')
+  // RFC 9110 §6.6.1: whoever passes an answer on adds the date that it lacks.
+  const date = dated ? '' : dateLine()
+  const length = typeof framing === 'number' ? `Content-Length: ${framing}\r\n` : ''
+  return `${statusLine(status)}${lines}${date}${length}${ownLines}\r\n`
+}
+
+interface Encoded {
+  readonly fields: FieldLines
+  readonly chunked: boolean
+  readonly lines: string
+  readonly dated: boolean
+}
+
+/** As many as there are kinds of answers that come by in turn. */
+const MAX_REMEMBERED = 8
+/** Longer ones are not worth keeping. */
+const MAX_REMEMBERED_FIELDS = 64
+const remembered: Encoded[] = []
+let next = 0
+
+/**
+ * The fields as lines, checked. Like answers have the same texts in their fields, not only equal ones (see
+ * response-parser.ts), so that to find the last one costs a few comparisons of addresses.
+ */
+function encoded(fields: FieldLines, chunked: boolean): Encoded {
+  for (const known of remembered)
+    if (known.chunked === chunked && sameTexts(known.fields, fields)) return known
+  const made = encode(fields, chunked)
+  if (fields.length <= MAX_REMEMBERED_FIELDS) {
+    remembered[next] = made
+    next = (next + 1) % MAX_REMEMBERED
+  }
+  return made
+}
+
+function sameTexts(a: FieldLines, b: FieldLines): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+function encode(fields: FieldLines, chunked: boolean): Encoded {
+  const lines: string[] = []
   let dated = false
   for (let i = 0; i < fields.length; i += 2) {
     const value = fields[i + 1]!
@@ -31,15 +74,12 @@ export function encodeResponseHead({ status, fields, framing, ownLines }: Respon
     if (!name.isToken || !isFieldValue(value))
       throw new TypeError(`header ${JSON.stringify(fields[i])} is not safe to send`)
     if (name.owner === 'hop' || name.lower === 'content-length') continue
-    if (name.lower === 'trailer' && framing !== 'chunked') continue
+    if (name.lower === 'trailer' && !chunked) continue
     if (name.lower === 'date') dated = true
-    text += `${fields[i]}: ${value}\r\n`
+    lines.push(`${fields[i]}: ${value}\r\n`)
   }
-  // RFC 9110 §6.6.1: whoever passes an answer on adds the date that it lacks.
-  if (!dated) text += dateLine()
-  if (framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
-  else if (typeof framing === 'number') text += `Content-Length: ${framing}\r\n`
-  return `${text}${ownLines}\r\n`
+  if (chunked) lines.push('Transfer-Encoding: chunked\r\n')
+  return { fields: fields.slice(), chunked, lines: lines.join(''), dated }
 }
 
 /** An answer before the answer (RFC 9110 §15.2). */

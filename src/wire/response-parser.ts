@@ -4,24 +4,38 @@
  */
 
 import { ChunkedDecoder } from './chunked.ts'
+import { Derived } from './derived.ts'
 import { type FieldLines, fieldName } from './fields.ts'
 import { HeadReader, parseFields } from './head.ts'
 import { MalformedMessage } from './malformed.ts'
 
-export interface ResponseHead {
+/** The head of an answer. It never changes, and stands for every answer with the same one. */
+export class ResponseHead {
   readonly status: number
   /** Field lines as sent, framing and hop-by-hop fields included. */
-  readonly fields: FieldLines
+  readonly fields: readonly string[]
   /** Bytes announced by Content-Length, or -1. Set for HEAD and 304 too, where no body follows. */
   readonly contentLength: number
   /** The upstream keeps the connection open behind this answer. */
   readonly keepAlive: boolean
   readonly hasBody: boolean
+  readonly chunked: boolean
+  readonly derived = new Derived<ResponseHead>(this)
+
+  constructor(status: number, fields: FieldLines, framing: Framing, toHead: boolean) {
+    const bodyAllowed = !toHead && status !== 204 && status !== 304
+    this.status = status
+    this.fields = Object.freeze(fields)
+    this.contentLength = framing.contentLength
+    this.chunked = framing.chunked
+    this.hasBody = bodyAllowed && framing.contentLength !== 0
+    this.keepAlive = framing.keepAlive && (!bodyAllowed || framing.chunked || framing.contentLength >= 0)
+  }
 }
 
 export interface ResponseListener {
   /** A 1xx answer other than 101. */
-  onInformational(status: number, fields: FieldLines): void
+  onInformational(status: number, fields: readonly string[]): void
   onHead(head: ResponseHead): void
   /** A view into the chunk being parsed: copy what outlives the call. */
   onData(data: Buffer): void
@@ -33,6 +47,7 @@ export interface ResponseListener {
 export const MAX_HEAD_BYTES = 65_536
 const MAX_FIELDS = 512
 const MAX_INFORMATIONAL = 16
+const MAX_REMEMBERED_HEAD = 2_048
 
 type State = 'idle' | 'head' | 'length' | 'chunked' | 'until-close' | 'done'
 
@@ -43,6 +58,13 @@ export class ResponseParser {
   #requestMethod = ''
   #remaining = 0
   #informational = 0
+  /**
+   * Answers to like requests have like heads, byte for byte for as long as the date stands: the last one is kept, so
+   * that one comparison of text takes the place of parsing it.
+   */
+  #lastText = ''
+  #lastToHead = false
+  #last: ResponseHead | null = null
   readonly #head = new HeadReader(MAX_HEAD_BYTES)
 
   constructor(listener: ResponseListener) {
@@ -116,38 +138,40 @@ export class ResponseParser {
   }
 
   #begin(text: string, moreFollows: boolean): void {
-    const lineEnd = text.indexOf('\r\n')
-    const line = lineEnd === -1 ? text : text.slice(0, lineEnd)
-    const minor = line.startsWith('HTTP/1.1 ') ? 1 : line.startsWith('HTTP/1.0 ') ? 0 : -1
-    const status = statusOf(line)
-    if (minor === -1 || status === -1 || CONTROL.test(line)) {
-      throw new MalformedMessage('invalid status line')
-    }
-    const fields = lineEnd === -1 ? [] : parseFields(text, lineEnd + 2, MAX_FIELDS)
-    if (status < 200) {
+    const toHead = this.#requestMethod === 'HEAD'
+    const known = this.#last !== null && text === this.#lastText && toHead === this.#lastToHead
+    const head = known ? this.#last! : parseHead(text, toHead)
+    if (head.status < 200) {
       // Nothing here asks for an upgrade, so a 101 would be a tunnel that nobody owns.
-      if (status === 101) throw new MalformedMessage('101 without an upgrade')
+      if (head.status === 101) throw new MalformedMessage('101 without an upgrade')
       if (++this.#informational > MAX_INFORMATIONAL) throw new MalformedMessage('too many 1xx answers')
-      this.#listener.onInformational(status, fields)
+      this.#listener.onInformational(head.status, head.fields)
       return
     }
-    const framing = framingOf(fields, minor)
-    const hasBody = this.#requestMethod !== 'HEAD' && status !== 204 && status !== 304
-    const delimited = !hasBody || framing.chunked || framing.contentLength >= 0
-    const bodyExpected = hasBody && framing.contentLength !== 0
-    this.#state = !bodyExpected ? 'done' : framing.chunked ? 'chunked' : delimited ? 'length' : 'until-close'
-    this.#remaining = framing.contentLength
-    if (framing.chunked) this.#chunked.reset()
-    if (!bodyExpected && moreFollows) throw new MalformedMessage('bytes behind the end of the answer')
-    this.#listener.onHead({
-      status,
-      fields,
-      contentLength: framing.contentLength,
-      keepAlive: framing.keepAlive && delimited,
-      hasBody: bodyExpected,
-    })
-    if (!bodyExpected) this.#listener.onEnd([])
+    if (!known && text.length <= MAX_REMEMBERED_HEAD) {
+      this.#lastText = text
+      this.#lastToHead = toHead
+      this.#last = head
+    }
+    const { hasBody, chunked, contentLength } = head
+    this.#state = !hasBody ? 'done' : chunked ? 'chunked' : contentLength >= 0 ? 'length' : 'until-close'
+    this.#remaining = contentLength
+    if (chunked) this.#chunked.reset()
+    if (!hasBody && moreFollows) throw new MalformedMessage('bytes behind the end of the answer')
+    this.#listener.onHead(head)
+    if (!hasBody) this.#listener.onEnd([])
   }
+}
+
+function parseHead(text: string, toHead: boolean): ResponseHead {
+  const lineEnd = text.indexOf('\r\n')
+  const line = lineEnd === -1 ? text : text.slice(0, lineEnd)
+  const minor = line.startsWith('HTTP/1.1 ') ? 1 : line.startsWith('HTTP/1.0 ') ? 0 : -1
+  const status = statusOf(line)
+  if (minor === -1 || status === -1 || CONTROL.test(line)) throw new MalformedMessage('invalid status line')
+  const fields = lineEnd === -1 ? [] : parseFields(text, lineEnd + 2, MAX_FIELDS)
+  const framing = status < 200 ? NO_FRAMING : framingOf(fields, minor)
+  return new ResponseHead(status, fields, framing, toHead)
 }
 
 /** What must not stand in a status line. */
@@ -162,10 +186,12 @@ function statusOf(line: string): number {
 }
 
 interface Framing {
-  chunked: boolean
-  contentLength: number
-  keepAlive: boolean
+  readonly chunked: boolean
+  readonly contentLength: number
+  readonly keepAlive: boolean
 }
+
+const NO_FRAMING: Framing = { chunked: false, contentLength: -1, keepAlive: true }
 
 function framingOf(fields: FieldLines, minor: number): Framing {
   let contentLength = -1
