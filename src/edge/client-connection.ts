@@ -168,8 +168,8 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.#body = hasBody ? new IncomingBody(this, this.#host.pace) : null
   }
 
-  onData(data: Buffer): void {
-    this.#body?.push(data)
+  onData(bytes: Buffer, start: number, end: number): void {
+    this.#body?.push(bytes, start, end)
   }
 
   onEnd(trailers: FieldLines): void {

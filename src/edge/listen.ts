@@ -1,6 +1,5 @@
 /** The front door: accepts connections, and answers what is no request at all. */
 
-import { randomUUIDv7 } from 'node:crypto'
 import { createServer, type Socket } from 'node:net'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { listening } from '../listening.ts'
@@ -9,6 +8,7 @@ import { encodeResponseHead } from '../wire/response-head.ts'
 import type { TrustedProxies } from './client-address.ts'
 import { ClientConnection, type ConnectionHost } from './client-connection.ts'
 import { createReceive, type Receiver } from './receive.ts'
+import { newRequestId } from './request-id.ts'
 
 export interface ListenOptions {
   readonly host: string
@@ -55,7 +55,7 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     pace: receiver.pace,
     receive: createReceive(receiver, options.trusted, options.keepAliveTimeout),
     refuse(connection, code, reason) {
-      const id = randomUUIDv7()
+      const id = newRequestId()
       options.onRefused({ id, peer: connection.peer, code, reason })
       connection.endWith(refusalText(code, id))
     },

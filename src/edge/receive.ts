@@ -1,6 +1,5 @@
 /** Request → Exchange: what the parser understood, held against what may be believed and forwarded. */
 
-import { randomUUIDv7 } from 'node:crypto'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import { type Client, Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
 import { problemReply } from '../problem.ts'
@@ -12,6 +11,7 @@ import { Answer, type AnswerContext } from './answer.ts'
 import { directClient, isHost, isTrusted, proxiedClient, type TrustedProxies } from './client-address.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { BodyPace, IncomingBody } from './request-body.ts'
+import { newRequestId } from './request-id.ts'
 
 export interface Receiver {
   readonly handle: Handler
@@ -187,5 +187,5 @@ function hostOf(authority: string): string {
 
 function requestId(headers: RequestHeaders): string {
   const sent = headers.get('x-request-id')
-  return sent !== undefined && SANE_ID.test(sent) ? sent : randomUUIDv7()
+  return sent !== undefined && SANE_ID.test(sent) ? sent : newRequestId()
 }

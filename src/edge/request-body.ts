@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import type { RequestBody } from '../exchange.ts'
-import type { BodySink } from '../wire/body.ts'
+import { type BodySink, copyOf } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
 import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
@@ -139,13 +139,13 @@ export class IncomingBody implements RequestBody, Expiring {
 
   // What its connection says
 
-  /** @param data a view that is valid during the call only */
-  push(data: Buffer): void {
+  /** Takes a copy of what stands from `start` to `end`. */
+  push(bytes: Buffer, start: number, end: number): void {
     if (this.#dropping || this.#broken !== null) return
     if (this.#heldBack) this.invited()
-    this.received += data.length
+    this.received += end - start
     if (this.received > this.#limit) return this.break(new GatewayError('body_too_large'))
-    const chunk = Buffer.from(data)
+    const chunk = copyOf(bytes, start, end)
     countBodyBytes(chunk.length)
     if (this.#sink === null) {
       this.#held.push(chunk)

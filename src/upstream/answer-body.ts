@@ -1,5 +1,6 @@
 import type { GatewayError } from '../errors.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
+import { copyOf } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
@@ -50,9 +51,9 @@ export class AnswerBody implements BodySource {
     if (this.#end === null) this.#connection.abandon(this.#attempt)
   }
 
-  /** @param data a view that is valid during the call only */
-  push(data: Buffer): void {
-    const chunk = Buffer.from(data)
+  /** Takes a copy of what stands from `start` to `end`. */
+  push(bytes: Buffer, start: number, end: number): void {
+    const chunk = copyOf(bytes, start, end)
     countBodyBytes(chunk.length)
     if (this.#sink === null) this.#held.push(chunk)
     else if (!this.#sink.write(chunk)) this.pause()

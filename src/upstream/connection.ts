@@ -246,8 +246,8 @@ export class Connection implements Expiring, ResponseListener {
     this.#state.attempt.onHead(head)
   }
 
-  onData(data: Buffer): void {
-    if (this.#state.kind === 'busy') this.#state.attempt.onData(data)
+  onData(bytes: Buffer, start: number, end: number): void {
+    if (this.#state.kind === 'busy') this.#state.attempt.onData(bytes, start, end)
   }
 
   onEnd(trailers: FieldLines): void {

@@ -141,8 +141,8 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     if (head.hasBody) this.#body = new AnswerBody(this.#connection!, this)
   }
 
-  onData(data: Buffer): void {
-    this.#body!.push(data)
+  onData(bytes: Buffer, start: number, end: number): void {
+    this.#body!.push(bytes, start, end)
   }
 
   onEnd(trailers: FieldLines): void {

@@ -22,3 +22,10 @@ export interface BodySource {
   /** Nobody wants the rest: the source lets go of what feeds it. Neither `end` nor `fail` follows. */
   cancel(): void
 }
+
+/** A chunk of its own, of bytes in a buffer that is about to be used again. */
+export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const chunk = Buffer.allocUnsafe(end - start)
+  bytes.copy(chunk, 0, start, end)
+  return chunk
+}

@@ -48,7 +48,9 @@ function decode(bytes: Buffer, cuts: readonly number[] = [], decoder = new Chunk
   let consumed = 0
   for (const end of ends) {
     // Only what was given may be consumed, and all of it until the body is done.
-    const offset = decoder.decode(bytes, consumed, end, part => data.push(Buffer.from(part)))
+    const offset = decoder.decode(bytes, consumed, end, {
+      onData: (all, from, to) => data.push(Buffer.from(all.subarray(from, to))),
+    })
     assert.ok(offset <= end && (decoder.done || offset === end))
     consumed = offset
   }

@@ -31,6 +31,11 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit
 }
 
+/** Who takes the data; it has to copy what outlives the call. */
+export interface ChunkSink {
+  onData(bytes: Buffer, start: number, end: number): void
+}
+
 export class ChunkedDecoder {
   #state: State = 'size'
   #remaining = 0
@@ -56,11 +61,11 @@ export class ChunkedDecoder {
   }
 
   /**
-   * Consumes `bytes` from `offset` up to `limit`, handing data to `onData` as views into `bytes`.
+   * Consumes `bytes` from `offset` up to `limit`, telling `sink` where data stands in them.
    * @returns the offset behind the last byte consumed; what follows a finished body is not touched
    * @throws MalformedMessage
    */
-  decode(bytes: Buffer, offset: number, limit: number, onData: (data: Buffer) => void): number {
+  decode(bytes: Buffer, offset: number, limit: number, sink: ChunkSink): number {
     let at = offset
     while (at < limit && this.#state !== 'done') {
       switch (this.#state) {
@@ -72,7 +77,7 @@ export class ChunkedDecoder {
           break
         case 'data': {
           const end = Math.min(limit, at + this.#remaining)
-          onData(bytes.subarray(at, end))
+          sink.onData(bytes, at, end)
           this.#remaining -= end - at
           at = end
           if (this.#remaining === 0) this.#state = 'data-cr'

@@ -31,8 +31,8 @@ function parse(pieces: readonly Buffer[], method = 'GET'): Outcome {
   const parser = new ResponseParser({
     onInformational: (status, fields) => informational.push([status, [...fields]]),
     onHead: head => heads.push(head),
-    onData: data => {
-      body += data.toString('latin1')
+    onData: (bytes, start, end) => {
+      body += bytes.toString('latin1', start, end)
     },
     onEnd: trailers => ends.push(trailers),
   })

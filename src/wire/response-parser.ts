@@ -8,6 +8,7 @@ import { Derived } from './derived.ts'
 import { type FieldLines, fieldName } from './fields.ts'
 import { HeadReader, parseFields } from './head.ts'
 import { MalformedMessage } from './malformed.ts'
+import { RememberedBytes } from './remembered-bytes.ts'
 
 /** The head of an answer. It never changes, and stands for every answer with the same one. */
 export class ResponseHead {
@@ -20,6 +21,8 @@ export class ResponseHead {
   readonly keepAlive: boolean
   readonly hasBody: boolean
   readonly chunked: boolean
+  /** It answers a HEAD request. */
+  readonly toHead: boolean
   readonly derived = new Derived<ResponseHead>(this)
 
   constructor(status: number, fields: FieldLines, framing: Framing, toHead: boolean) {
@@ -28,6 +31,7 @@ export class ResponseHead {
     this.fields = Object.freeze(fields)
     this.contentLength = framing.contentLength
     this.chunked = framing.chunked
+    this.toHead = toHead
     this.hasBody = bodyAllowed && framing.contentLength !== 0
     this.keepAlive = framing.keepAlive && (!bodyAllowed || framing.chunked || framing.contentLength >= 0)
   }
@@ -37,8 +41,8 @@ export interface ResponseListener {
   /** A 1xx answer other than 101. */
   onInformational(status: number, fields: readonly string[]): void
   onHead(head: ResponseHead): void
-  /** A view into the chunk being parsed: copy what outlives the call. */
-  onData(data: Buffer): void
+  /** Bytes of the body, from `start` to `end` of what is being parsed: copy what outlives the call. */
+  onData(bytes: Buffer, start: number, end: number): void
   /** The answer is whole. Called at most once for each answer, last. */
   onEnd(trailers: FieldLines): void
 }
@@ -47,7 +51,6 @@ export interface ResponseListener {
 export const MAX_HEAD_BYTES = 65_536
 const MAX_FIELDS = 512
 const MAX_INFORMATIONAL = 16
-const MAX_REMEMBERED_HEAD = 2_048
 
 type State = 'idle' | 'head' | 'length' | 'chunked' | 'until-close' | 'done'
 
@@ -60,10 +63,9 @@ export class ResponseParser {
   #informational = 0
   /**
    * Answers to like requests have like heads, byte for byte for as long as the date stands: the last one is kept, so
-   * that one comparison of text takes the place of parsing it.
+   * that one comparison takes the place of decoding and parsing it.
    */
-  #lastText = ''
-  #lastToHead = false
+  readonly #lastBytes = new RememberedBytes()
   #last: ResponseHead | null = null
   readonly #head = new HeadReader(MAX_HEAD_BYTES)
 
@@ -88,26 +90,25 @@ export class ResponseParser {
     while (at < end) {
       switch (this.#state) {
         case 'head': {
-          const next = this.#head.take(bytes, at, end)
+          const next = this.#takeHead(bytes, at, end)
           if (next === -1) return
-          this.#begin(this.#head.text, next < end)
           at = next
           break
         }
         case 'length': {
           const stop = Math.min(end, at + this.#remaining)
           this.#remaining -= stop - at
-          this.#listener.onData(bytes.subarray(at, stop))
+          this.#listener.onData(bytes, at, stop)
           at = stop
           if (this.#remaining === 0) this.#finish(at < end, [])
           break
         }
         case 'chunked':
-          at = this.#chunked.decode(bytes, at, end, data => this.#listener.onData(data))
+          at = this.#chunked.decode(bytes, at, end, this.#listener)
           if (this.#chunked.done) this.#finish(at < end, parseFields(this.#chunked.trailer, 0, MAX_FIELDS))
           break
         case 'until-close':
-          this.#listener.onData(bytes.subarray(at, end))
+          this.#listener.onData(bytes, at, end)
           at = end
           break
         case 'idle':
@@ -137,22 +138,33 @@ export class ResponseParser {
     this.#listener.onEnd(trailers)
   }
 
-  #begin(text: string, moreFollows: boolean): void {
+  #takeHead(bytes: Buffer, start: number, end: number): number {
+    const inOnePiece = !this.#head.begun
     const toHead = this.#requestMethod === 'HEAD'
-    const known = this.#last !== null && text === this.#lastText && toHead === this.#lastToHead
-    const head = known ? this.#last! : parseHead(text, toHead)
-    if (head.status < 200) {
-      // Nothing here asks for an upgrade, so a 101 would be a tunnel that nobody owns.
-      if (head.status === 101) throw new MalformedMessage('101 without an upgrade')
-      if (++this.#informational > MAX_INFORMATIONAL) throw new MalformedMessage('too many 1xx answers')
-      this.#listener.onInformational(head.status, head.fields)
-      return
+    if (inOnePiece && this.#last?.toHead === toHead && this.#lastBytes.standAt(bytes, start, end)) {
+      const behind = start + this.#lastBytes.length
+      this.#begin(this.#last, behind < end)
+      return behind
     }
-    if (!known && text.length <= MAX_REMEMBERED_HEAD) {
-      this.#lastText = text
-      this.#lastToHead = toHead
-      this.#last = head
+    const behind = this.#head.take(bytes, start, end)
+    if (behind === -1) return -1
+    const head = parseHead(this.#head.text, toHead)
+    if (head.status < 200) this.#inform(head)
+    else {
+      this.#last = inOnePiece && this.#lastBytes.keep(bytes, start, behind) ? head : null
+      this.#begin(head, behind < end)
     }
+    return behind
+  }
+
+  #inform(head: ResponseHead): void {
+    // Nothing here asks for an upgrade, so a 101 would be a tunnel that nobody owns.
+    if (head.status === 101) throw new MalformedMessage('101 without an upgrade')
+    if (++this.#informational > MAX_INFORMATIONAL) throw new MalformedMessage('too many 1xx answers')
+    this.#listener.onInformational(head.status, head.fields)
+  }
+
+  #begin(head: ResponseHead, moreFollows: boolean): void {
     const { hasBody, chunked, contentLength } = head
     this.#state = !hasBody ? 'done' : chunked ? 'chunked' : contentLength >= 0 ? 'length' : 'until-close'
     this.#remaining = contentLength
