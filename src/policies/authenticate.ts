@@ -2,9 +2,11 @@
 
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Exchange, Handler, Policy, Reply } from '../exchange.ts'
-import { readBearer } from '../identity/bearer.ts'
+import { type Bearer, readBearer } from '../identity/bearer.ts'
 import type { Verdict } from '../identity/identity.ts'
 import type { TokenVerifier } from '../identity/verify.ts'
+import { problemReply } from '../problem.ts'
+import type { RequestHeaders } from '../wire/request-headers.ts'
 
 export interface AuthenticateOptions {
   readonly verifier: TokenVerifier
@@ -19,17 +21,17 @@ export function authenticate({ verifier, mode, audience }: AuthenticateOptions):
   const headers = headersFor(audience)
 
   return function authenticate(exchange, next) {
-    const bearer = readBearer(authorizationOf(exchange))
+    const bearer = exchange.headers.derived.get(bearerOf, bearerOf)
     switch (bearer.kind) {
       case 'none':
-        if (mode === 'optional') return next(exchange)
-        throw refusal('not_authenticated')
+        return mode === 'optional' ? next(exchange) : refuse(exchange, 'not_authenticated')
       case 'opaque_key':
         // supabase-js sends its publishable key as a bearer while nobody is signed in.
-        if (mode === 'optional') return next(exchange)
-        throw refusal('opaque_key')
+        return mode === 'optional' ? next(exchange) : refuse(exchange, 'opaque_key')
       case 'malformed':
-        throw refusal('token_invalid', NOT_ONE_TOKEN)
+        return refuse(exchange, 'token_invalid', NOT_ONE_TOKEN)
+      case 'repeated':
+        return refuse(exchange, 'repeated_authorization')
     }
     const verdict = verifier.verify(bearer.token)
     return verdict instanceof Promise
@@ -38,22 +40,26 @@ export function authenticate({ verifier, mode, audience }: AuthenticateOptions):
   }
 
   function admit(verdict: Verdict, exchange: Exchange, next: Handler): Reply | Promise<Reply> {
-    if (verdict.kind === 'refused') throw refusal(verdict.code, verdict.detail)
+    if (verdict.kind === 'refused') return refuse(exchange, verdict.code, verdict.detail)
     exchange.identity = verdict.identity
     return next(exchange)
   }
 
-  function refusal(code: ErrorCode, detail?: string): GatewayError {
+  /** Returned, not thrown: this is how floods are answered, and unwinding costs more than the rest of it. */
+  function refuse(exchange: Exchange, code: ErrorCode, detail?: string): Reply {
     const lines = headers[code] ?? []
-    return new GatewayError(code, detail === undefined ? { headers: lines } : { headers: lines, detail })
+    const error = new GatewayError(
+      code,
+      detail === undefined ? { headers: lines } : { headers: lines, detail },
+    )
+    return problemReply(exchange, error)
   }
 }
 
 /** The one Authorization value. Two of them are two opinions about who asks. */
-function authorizationOf(exchange: Exchange): string | undefined {
-  const values = exchange.headers.getAll('authorization')
-  if (values.length > 1) throw new GatewayError('repeated_authorization')
-  return values[0]
+function bearerOf(headers: RequestHeaders): Bearer | { readonly kind: 'repeated' } {
+  const values = headers.getAll('authorization')
+  return values.length > 1 ? { kind: 'repeated' } : readBearer(values[0])
 }
 
 /** Header lines of the refusals: the challenge that RFC 6750 §3 asks for, or when to come again. */
