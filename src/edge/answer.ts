@@ -140,6 +140,10 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     return flowing
   }
 
+  get settled(): boolean {
+    return this.#connection.socket.writableLength === 0
+  }
+
   end(trailers: FieldLines): void {
     this.#source = null
     this.#writer!.end(passableTrailers(trailers))

@@ -5,6 +5,9 @@ import { countBodyBytes } from '../wire/body-garbage.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 
+/** Smaller pieces are copied, so that they do not keep the whole buffer. */
+const LENT_BYTES = 16_384
+
 type End = { readonly trailers: FieldLines } | { readonly error: GatewayError }
 
 /** The body of an upstream's answer, from its connection to whoever it is piped to. */
@@ -51,12 +54,28 @@ export class AnswerBody implements BodySource {
     if (this.#end === null) this.#connection.abandon(this.#attempt)
   }
 
-  /** Takes a copy of what stands from `start` to `end`. */
+  /** Passes on what stands from `start` to `end`: as it is, where its memory is lent, else a copy of it. */
   push(bytes: Buffer, start: number, end: number): void {
+    if (this.#connection.memory.lends && end - start >= LENT_BYTES)
+      return this.#lend(bytes.subarray(start, end))
     const chunk = copyOf(bytes, start, end)
     countBodyBytes(chunk.length)
     if (this.#sink === null) this.#held.push(chunk)
     else if (!this.#sink.write(chunk)) this.pause()
+  }
+
+  #lend(chunk: Buffer): void {
+    const sink = this.#sink
+    if (sink === null) {
+      this.#held.push(chunk)
+      this.#connection.memory.giveAway()
+      return
+    }
+    if (!sink.write(chunk)) this.pause()
+    if (sink.settled !== true) {
+      countBodyBytes(chunk.length)
+      this.#connection.memory.giveAway()
+    }
   }
 
   end(trailers: FieldLines): void {

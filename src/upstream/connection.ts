@@ -11,6 +11,7 @@ import { type FieldLines, findField } from '../wire/fields.ts'
 import { MalformedMessage } from '../wire/malformed.ts'
 import { type ResponseHead, type ResponseListener, ResponseParser } from '../wire/response-parser.ts'
 import type { Endpoint, Timeouts } from './endpoint.ts'
+import { LARGE_READ_BYTES, type Lender, ReadMemory } from './read-memory.ts'
 
 /** What an attempt hears of its connection. Exactly one of `onEnd` and `onFailure` comes last. */
 export interface AttemptListener extends ResponseListener {
@@ -34,9 +35,6 @@ export interface ConnectionOwner {
 const ONE_STRING_BYTES = 4_096
 /** The same for a body behind its head. */
 const HEAD_AND_BODY_BYTES = 16_384
-
-/** Every read of this thread lands here and is parsed before the next one; what must last is copied out. */
-const readBuffer = Buffer.allocUnsafeSlow(65_536)
 
 type State =
   | { readonly kind: 'idle' }
@@ -69,6 +67,7 @@ export class Connection implements Expiring, ResponseListener {
   #keepAlive = true
   #hearsRefusals = false
   #corked = false
+  readonly #memory = new ReadMemory()
   #served = 0
   #idleSeconds: number
 
@@ -89,6 +88,11 @@ export class Connection implements Expiring, ResponseListener {
   /** It has already served a request, so the upstream may be about to close it. */
   get reused(): boolean {
     return this.#served > 1
+  }
+
+  /** Where the bytes being parsed stand. */
+  get memory(): Lender {
+    return this.#memory
   }
 
   /** Any byte of an answer to the current request has arrived. */
@@ -266,9 +270,10 @@ export class Connection implements Expiring, ResponseListener {
       host,
       port,
       onread: {
-        buffer: readBuffer,
-        callback: count => {
-          this.#onBytes(readBuffer, count)
+        // Asked once at the start, then behind each read; anything but a buffer means the same one again.
+        buffer: () => this.#memory.next() as Buffer,
+        callback: (count, bytes) => {
+          this.#onBytes(bytes as Buffer, count)
           return true
         },
       },
@@ -319,6 +324,7 @@ export class Connection implements Expiring, ResponseListener {
       this.#fail(new GatewayError('upstream_malformed', { cause: error }))
       return
     }
+    this.#memory.large = this.#answer === 'receiving' && count >= LARGE_READ_BYTES
     if (this.#answer === 'receiving') this.#arm()
     attempt.afterRead()
   }

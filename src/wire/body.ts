@@ -8,6 +8,11 @@ export interface BodySink {
    * @returns false when the sink is full: the source then waits until it is resumed
    */
   write(chunk: Buffer): boolean
+  /**
+   * Nothing that was written is still on its way: whoever lent the memory may use it again. A sink that does not say so
+   * keeps every chunk.
+   */
+  readonly settled?: boolean
   /** The body is whole. */
   end(trailers: FieldLines): void
   /** The body broke off; it must not look whole on the other side. */
