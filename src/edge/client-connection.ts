@@ -6,13 +6,13 @@
 
 import type { Socket } from 'node:net'
 import { type ErrorCode, GatewayError } from '../errors.ts'
+import type { Client } from '../exchange.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import { type Malformation, MalformedMessage } from '../wire/malformed.ts'
 import { type RequestListener, type RequestMessage, RequestParser } from '../wire/request-parser.ts'
 import type { Answer } from './answer.ts'
 import { plainAddress } from './client-address.ts'
-import type { HeaderFacts } from './receive.ts'
 import { type BodyFeed, type BodyPace, IncomingBody } from './request-body.ts'
 import { readInto } from './sockets.ts'
 
@@ -44,6 +44,8 @@ const FAULTS: Readonly<Record<Malformation, ErrorCode>> = {
   length: 'body_too_large',
 }
 
+/** Seconds without a request after which a connection is one of those that wait for long. */
+const REST_SECONDS = 1
 /** Seconds in which a peer may end its side of a connection that has ended. */
 const CLOSING_SECONDS = 2
 
@@ -56,8 +58,10 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   readonly socket: Socket
   /** The answer under way, or null between requests. */
   current: Answer | null = null
-  /** Written by receive: what the last header section said. */
-  facts: HeaderFacts | null = null
+  // Written by receive: who the peer is, and whether its word on that counts
+  trusted: boolean | null = null
+  client: Client | null = null
+  clientAuthority = ''
   readonly #host: ConnectionHost
   readonly #parser = new RequestParser(this)
   #phase: Phase = 'taking'
@@ -67,6 +71,8 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   #held: Buffer | null = null
   #parsing = false
   #awaitsHead = false
+  #served = false
+  #rests = false
   #bodyPaused = false
   #reading = true
   #onPeerEnd: (() => void) | null = null
@@ -106,7 +112,8 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.current = null
     this.#body = null
     if (this.#phase !== 'taking') return
-    this.deadline = deadlineIn(this.#host.keepAliveTimeout)
+    this.deadline = deadlineIn(Math.min(REST_SECONDS, this.#host.keepAliveTimeout))
+    this.#rests = false
     const held = this.#held
     if (held === null || this.#parsing) return
     this.#held = null
@@ -154,9 +161,18 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   /** Deadline of `deadlines.ts`: for a head, or for the next request. While an answer is under way there is none. */
   expire(): void {
     if (this.current !== null) return
+    if (this.#phase === 'taking' && this.#parser.idle && this.#served && !this.#rests) return this.#rest()
     // A browser's spare connection that was never needed gets no answer.
     if (this.#phase !== 'taking' || this.#parser.idle) this.socket.destroy()
     else this.#refuse('request_timeout', 'the head did not arrive in time')
+  }
+
+  /** Idle connections are many: what was kept for a next request is let go. */
+  #rest(): void {
+    this.#rests = true
+    this.#parser.forget()
+    this.client = null
+    this.deadline = deadlineIn(Math.max(0, this.#host.keepAliveTimeout - REST_SECONDS))
   }
 
   // What the parser says
@@ -214,6 +230,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     if (message === null) return
     this.#message = null
     this.#awaitsHead = false
+    this.#served = true
     this.deadline = 0
     this.#host.receive(this, message, this.#body)
   }

@@ -37,35 +37,45 @@ const FORWARDABLE: ReadonlySet<string> = new Set(METHODS)
 export const FORWARDABLE_METHODS = METHODS.join(', ')
 
 /** What the header section of a request says, apart from its target: the same for the same section. */
-export interface HeaderFacts {
-  readonly headers: RequestHeaders
+interface HeaderFacts {
   readonly hostFault: boolean
   /** The Host as the client gave it, or ''. */
   readonly authority: string
   /** Lower case, without port. */
   readonly host: string
-  readonly client: Client
   /** What Connection asks for; null: the version's default. */
   readonly persistent: boolean | null
   readonly expectation: 'none' | 'continue' | 'unknown'
 }
 
-function factsOf(headers: RequestHeaders, clientOf: (authority: string) => Client): HeaderFacts {
+function factsOf(headers: RequestHeaders): HeaderFacts {
   const hosts = headers.getAll('host')
   const connection = headers.getAll('connection')
   const expected = headers.get('expect')
-  const hostFault = hosts.length > 1 || (hosts.length === 1 && !isHost(hosts[0]!))
-  const authority = hostFault ? '' : (hosts[0] ?? '')
+  const host = hosts.length === 1 ? readHost(hosts[0]!) : null
   return {
-    headers,
-    hostFault,
-    authority,
-    host: hostOf(authority),
-    client: clientOf(authority),
-    persistent: persistenceOf(connection.join(',').toLowerCase()),
+    hostFault: hosts.length > 0 && host === null,
+    authority: host === null ? '' : hosts[0]!,
+    host: host ?? '',
+    persistent: connection.length === 0 ? null : persistenceOf(connection.join(',').toLowerCase()),
     expectation:
       expected === undefined ? 'none' : expected.toLowerCase() === '100-continue' ? 'continue' : 'unknown',
   }
+}
+
+let lastHost = ''
+let lastRead: string | null = null
+
+/**
+ * The host in a Host field, lower case and without port, or null when it is none. Most requests name the same one as
+ * the request before.
+ */
+function readHost(field: string): string | null {
+  if (field === lastHost) return lastRead
+  const read = isHost(field) ? hostOf(field) : null
+  lastHost = field
+  lastRead = read
+  return read
 }
 
 function persistenceOf(connection: string): boolean | null {
@@ -99,7 +109,7 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
     body: IncomingBody | null,
   ): void {
     const { method, minor, headers } = message
-    const facts = known(connection, headers)
+    const facts = headers.derived.get(factsOf, factsOf)
     const read = readTarget(message.target)
     const fault = faultOf(message, facts) ?? (typeof read === 'string' ? read : null)
     const { target, authority } = typeof read === 'string' ? NO_TARGET : read
@@ -113,7 +123,7 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
       authority: authority ?? facts.authority,
       host: authority === null ? facts.host : hostOf(authority),
       headers,
-      client: authority === null ? facts.client : clientOf(connection.peer, authority, headers),
+      client: clientOf(connection, authority ?? facts.authority, headers),
       framing: fault === null ? message.framing : 'none',
       expectContinue,
       body: fault === null ? body : null,
@@ -128,19 +138,16 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
     respond(() => receiver.refuse(exchange, error), answer)
   }
 
-  /** Clients send the same header section again and again: what it says is worked out once. */
-  function known(connection: ClientConnection, headers: RequestHeaders): HeaderFacts {
-    const { facts } = connection
-    if (facts !== null && facts.headers === headers) return facts
-    connection.facts = factsOf(headers, authority => clientOf(connection.peer, authority, headers))
-    return connection.facts
-  }
-
-  /** Only the word of a trusted peer on its client's address counts. */
-  function clientOf(peer: string, authority: string, headers: RequestHeaders): Client {
-    return isTrusted(trusted, peer)
-      ? proxiedClient(peer, 'http', authority, headers, trusted)
-      : directClient(peer, 'http', authority)
+  /** Only the word of a trusted peer on its client's address counts. For any other it is the same with each Host. */
+  function clientOf(connection: ClientConnection, authority: string, headers: RequestHeaders): Client {
+    const { peer } = connection
+    connection.trusted ??= isTrusted(trusted, peer)
+    if (connection.trusted) return proxiedClient(peer, 'http', authority, headers, trusted)
+    if (connection.client === null || connection.clientAuthority !== authority) {
+      connection.client = directClient(peer, 'http', authority)
+      connection.clientAuthority = authority
+    }
+    return connection.client
   }
 }
 

@@ -21,12 +21,17 @@ export class RememberedBytes {
     return this.#length
   }
 
+  forget(): void {
+    this.#bytes = null
+    this.#length = 0
+  }
+
   /** Keeps a copy. @returns false when there are too many of them; then none are kept */
   keep(bytes: Buffer, start: number, end: number): boolean {
     this.#length = 0
     const length = end - start
     if (length <= 0 || length > MAX_LENGTH) return false
-    if (this.#bytes === null || this.#bytes.length < length) this.#bytes = Buffer.allocUnsafe(length)
+    if (this.#bytes === null || this.#bytes.length < length) this.#bytes = Buffer.allocUnsafeSlow(length)
     bytes.copy(this.#bytes, 0, start, end)
     this.#length = length
     return true

@@ -9,10 +9,16 @@ export class RequestHeaders {
   readonly derived = new Derived<RequestHeaders>(this)
 
   constructor(lines: FieldLines) {
-    this.lines = Object.freeze(lines)
+    this.lines = lines
     const names: FieldName[] = []
     for (let i = 0; i < lines.length; i += 2) names.push(fieldName(lines[i]!))
-    this.names = Object.freeze(names)
+    this.names = names
+  }
+
+  /** Before it stands for more than one request: nobody may change what the next one finds. */
+  freeze(): void {
+    Object.freeze(this.lines)
+    Object.freeze(this.names)
   }
 
   /** The first value of a field, or undefined. `lower` is the lower-case name. */

@@ -54,6 +54,8 @@ export class RequestParser {
    */
   readonly #lastFields = new RememberedBytes()
   #lastHeaders: RequestHeaders | null = null
+  #requests = 0
+  #frozen = false
 
   constructor(listener: RequestListener) {
     this.#listener = listener
@@ -62,6 +64,13 @@ export class RequestParser {
   /** Nothing of a request has arrived since the last one ended. */
   get idle(): boolean {
     return this.#state === 'head' && !this.#head.begun
+  }
+
+  /** Lets go of what was kept for a next request. */
+  forget(): void {
+    this.#lastFields.forget()
+    this.#lastHeaders = null
+    this.#requests = 0
   }
 
   /** A request's body is on its way. */
@@ -119,9 +128,11 @@ export class RequestParser {
     const lineEnd = text.indexOf('\r\n')
     const line = lineEnd === -1 ? text : text.slice(0, lineEnd)
     const headers = new RequestHeaders(lineEnd === -1 ? [] : parseFields(text, lineEnd + 2, MAX_FIELDS))
-    const kept =
-      inOnePiece && lineEnd !== -1 && this.#lastFields.keep(bytes, start + skipped + lineEnd + 2, behind)
+    // Not those of a first request: many connections never carry another.
+    const worthIt = inOnePiece && lineEnd !== -1 && this.#requests++ > 0
+    const kept = worthIt && this.#lastFields.keep(bytes, start + skipped + lineEnd + 2, behind)
     this.#lastHeaders = kept ? headers : null
+    this.#frozen = false
     this.#begin(line, headers)
     return behind
   }
@@ -132,6 +143,10 @@ export class RequestParser {
     const lineEnd = bytes.indexOf(LF, start)
     if (lineEnd <= start || lineEnd >= end || bytes[lineEnd - 1] !== CR) return -1
     if (!this.#lastFields.standAt(bytes, lineEnd + 1, end)) return -1
+    if (!this.#frozen) {
+      this.#frozen = true
+      this.#lastHeaders.freeze()
+    }
     this.#begin(bytes.toString('latin1', start, lineEnd - 1), this.#lastHeaders)
     return lineEnd + 1 + this.#lastFields.length
   }
