@@ -1,6 +1,7 @@
 /**
  * `npm test`: types, lint, then unit and end-to-end tests, each to its end so that one run shows all there is to mend.
- * Arguments are passed on to the test runner as file patterns. Closes with the plain line `N passed, N failed`.
+ * Arguments are passed on to the test runner as file patterns. With TEST_COST=1 it also holds what a request costs against
+ * the baseline (bench/ci.ts). Closes with the plain line `N passed, N failed`.
  */
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -83,6 +84,8 @@ async function runTests(name: string, files: readonly string[], workers: number)
 const steps = [
   step('types', bin('tsc'), ['-p', 'tsconfig.json']),
   step('lint', bin('biome'), ['check', '--error-on-warnings']),
+  // Takes its minute where changes are judged, not with every run of a test.
+  ...(process.env.TEST_COST === '1' ? [step('cost of a request', process.execPath, ['bench/ci.ts'])] : []),
 ]
 // What starts gateways is tried with one worker and with several: both must behave the same.
 const isEndToEnd = (file: string): boolean => /(^|[\\/])test[\\/]/.test(file)
