@@ -35,6 +35,12 @@ export default defineGateway({
     { path: '/open', auth: 'none', upstream },
     { path: '/throws', auth: 'none', upstream, policies: [() => { throw new Error('inner') }] },
     { path: '/nothing', auth: 'none', upstream, policies: [(() => undefined) as unknown as Policy] },
+    { path: '/nothing/plain', auth: 'none', cors: false, upstream, policies: [(() => undefined) as unknown as Policy] },
+    { path: '/longer', auth: 'none', upstream, policies: [async (exchange, next) => ({ ...(await next(exchange)), body: 'longer than it was before' })] },
+    { path: '/role', upstream, policies: [exchange => {
+      try { (exchange.identity!.claims as Record<string, unknown>).role = 'admin' } catch {}
+      return json(200, exchange.identity!.claims.role)
+    }] },
     { path: '/refuses', auth: 'none', upstream, policies: [() => { throw new GatewayError('claim_required') }] },
     { path: '/twice', auth: 'none', upstream, policies: [async (exchange, next) => { await next(exchange); return next(exchange) }] },
   ],
@@ -126,4 +132,21 @@ test('that calls next twice leaves the gateway whole', async () => {
   const answer = await send(`${gateway.url}/twice`)
   assert.ok([200, 500].includes(answer.status), `status ${answer.status}`)
   assert.equal((await send(`${gateway.url}/open`)).status, 200)
+})
+
+test('a policy that returns nothing becomes 500, also where nothing stands around it', async () => {
+  assert.equal((await send(`${gateway.url}/nothing/plain`)).status, 500)
+})
+
+test('a body that a policy replaced goes with its own length', async () => {
+  const { status, body } = await send(`${gateway.url}/longer`)
+  assert.deepEqual([status, String(body)], [200, 'longer than it was before'])
+})
+
+test('what a policy writes into claims is not there for the next request', async () => {
+  const headers = bearer(token(claims({ role: 'authenticated' })))
+  for (let round = 0; round < 2; round++) {
+    const { body } = await send(`${gateway.url}/role`, { headers })
+    assert.equal(String(body), '"authenticated"')
+  }
 })

@@ -84,6 +84,38 @@ describe('requests of one connection', () => {
   })
 })
 
+test('one connection full of requests that are answered at once does not hold up the others', async () => {
+  const busy = await openConnection(gateway.port)
+  const other = await openConnection(gateway.port)
+  const count = 4_000
+  busy.write(get('/nowhere').repeat(count) + get('/health'))
+  await busy.until(text => text.includes('404'))
+  other.write(get('/health'))
+  await other.until(wholeAnswer)
+  const answered = busy.text().split('HTTP/1.1 404').length - 1
+  assert.ok(answered < count, 'the other one had to wait for all of them')
+  await busy.until(text => text.includes('HTTP/1.1 200'))
+  assert.equal(busy.text().split('HTTP/1.1 404').length - 1, count)
+  for (const connection of [busy, other]) connection.leave()
+})
+
+test('an upload whose last bytes fill a read leaves its connection fit for the next request', async () => {
+  const connection = await openConnection(gateway.port)
+  const size = 65_529
+  const head = 'POST /public/held-upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+  for (let round = 0; round < 5; round++) {
+    const before = connection.text().length
+    connection.write(`${head}${size.toString(16)}\r\n`)
+    await until('it is at the upstream', () => held.length === 1)
+    const taken = upstream.bytes().length
+    connection.write(`${'x'.repeat(size)}\r\n0\r\n\r\n`)
+    await until('all of it is', () => upstream.bytes().length >= taken + size)
+    held.pop()!.socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    await connection.until(text => text.slice(before).includes('\r\n\r\nok'))
+  }
+  connection.leave()
+})
+
 test('a client that leaves cannot reach the connection that another one uses', async () => {
   // Answers without a body end before their client has taken them; their connection then serves the next.
   const leaving = net.connect(gateway.port, '127.0.0.1')

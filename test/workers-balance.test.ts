@@ -31,11 +31,15 @@ test('clients that all came to one worker are spread, and then left alone', asyn
     connection.leave()
   }
   const clients = crowd!.slice(0, 16).map(({ connection }) => client(connection))
-  await until('they are spread', async () => {
-    const counts = (await workersOf(gateway)).map(({ connections }) => connections)
-    return counts[0]! + counts[1]! === 16 && Math.max(...counts) <= 9
-    // Lots may fall badly a few times in a row, and each time the pause grows.
-  }, 60_000)
+  await until(
+    'they are spread',
+    async () => {
+      const counts = (await workersOf(gateway)).map(({ connections }) => connections)
+      return counts[0]! + counts[1]! === 16 && Math.max(...counts) <= 9
+      // Lots may fall badly a few times in a row, and each time the pause grows.
+    },
+    60_000,
+  )
   // Settled: nobody is sent away any more. Ten looks of the workers at each other would have been occasions.
   const settled = sentAway
   await delay(1_000)

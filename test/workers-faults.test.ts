@@ -195,3 +195,17 @@ async function refused(port: number): Promise<void> {
     return end === 'reset' && text === ''
   })
 }
+
+test('a worker whose loop hangs is replaced, and the others serve meanwhile', async context => {
+  const gateway = await started(context)
+  const placed = await placedConnections(gateway.port, 1)
+  const [victim, other] = [...placed.values()].map(([first]) => first!)
+  victim!.connection.write('GET /spin HTTP/1.1\r\nHost: a\r\n\r\n')
+  const death = await gateway.logged(({ event }) => event === DEATH)
+  assert.match(String(death.error), /did not respond/)
+  assert.equal((await ask(other!.connection, '/who')).status, 200)
+  await until('it is replaced', async () =>
+    (await workersOf(gateway)).every(({ state }) => state === 'ready'),
+  )
+  assert.equal(await gateway.stop(), 0)
+})

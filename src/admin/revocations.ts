@@ -23,8 +23,12 @@ export interface AdminReply {
   readonly body: object | null
 }
 
+/** Names that are kept before those that are over are looked for. */
+const PRUNE_AT = 1_000
+
 export class RevocationsApi {
   readonly #revocations: Revocations
+  #pruneAt = PRUNE_AT
   /** What was revoked here → until when. The shared table knows only hashes. */
   readonly #until = new Map<string, number>()
 
@@ -65,6 +69,10 @@ export class RevocationsApi {
         'Service Unavailable',
         'There is no room for another revocation: nothing was revoked.',
       )
+    }
+    if (this.#until.size >= this.#pruneAt) {
+      this.list(now)
+      this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#until.size)
     }
     const key = `${kind}|${name}`
     this.#until.set(key, Math.max(until, this.#until.get(key) ?? 0))

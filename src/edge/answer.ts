@@ -98,7 +98,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   send(reply: Reply): void {
     if (this.#phase !== 'waiting') return cancelBody(reply)
     try {
-      this.#send(reply)
+      this.#send(checked(reply))
     } catch (fault) {
       // A policy made a header that no message can carry
       cancelBody(reply)
@@ -164,7 +164,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
       this.closeAfterwards()
     } else if (reply.contentLength >= 0 && this.#context.shed()) this.closeAfterwards()
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
-    const streams = isSource && exchange.method !== 'HEAD'
+    const bodiless = exchange.method === 'HEAD' || status === 204 || status === 304
+    const streams = isSource && !bodiless
     const framing = this.#framingOf(reply, streams)
     if (framing === 'until-close') this.closeAfterwards()
     const head = encodeResponseHead({
@@ -177,7 +178,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     exchange.error = reply.error ?? null
     if (streams) return this.#stream(head, framing, body)
     if (isSource) body.cancel()
-    if (isSource || exchange.method === 'HEAD' || body === null) this.#connection.socket.write(head, 'latin1')
+    if (isSource || bodiless || body === null) this.#connection.socket.write(head, 'latin1')
     else {
       exchange.bytesSent = reply.contentLength
       this.#writeWhole(head, body, reply.contentLength)
@@ -265,9 +266,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     if (lingers || (this.#unread && !this.#mustClose)) return this.#linger(lingers)
     this.#leave()
     if (!this.#mustClose) return
-    // Who asked for the end sends nothing more; others may be, and closing on unread bytes would be a reset.
-    if (!this.#request.persistent) this.#connection.socket.destroySoon()
-    else this.#connection.end()
+    // Closed at once, bytes that nobody read would make it a reset, and take the answer along.
+    this.#connection.end()
   }
 
   /**
@@ -317,7 +317,19 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   }
 }
 
-function cancelBody(reply: Reply): void {
+/**
+ * What a policy made is held against what it says: a length that is not that of its body would make the rest of it the
+ * next answer.
+ */
+function checked(reply: Reply): Reply {
+  if (typeof reply !== 'object' || reply === null) throw new TypeError('a policy returned no reply')
   const { body } = reply
+  if (typeof body !== 'string' && !Buffer.isBuffer(body)) return reply
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  return length === reply.contentLength ? reply : { ...reply, contentLength: length }
+}
+
+function cancelBody(reply: Reply | undefined): void {
+  const body = reply?.body ?? null
   if (body !== null && typeof body === 'object' && !Buffer.isBuffer(body)) body.cancel()
 }

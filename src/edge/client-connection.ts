@@ -31,6 +31,8 @@ export interface ConnectionHost {
 
 /** Bytes behind the request being answered that are taken in before the client has to wait. */
 const MAX_HELD_BYTES = 65_536
+/** Requests of one connection that are begun in one turn of the loop. */
+const MAX_PER_TURN = 16
 /** Seconds that what still arrives behind the end is dropped, so that the answer is not lost to a reset. */
 const REFUSAL_LINGER = 0.5
 
@@ -70,6 +72,9 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   #body: IncomingBody | null = null
   #held: Buffer | null = null
   #parsing = false
+  #yields = false
+  /** The peer ended its side while some of its requests still waited. */
+  #peerEnded = false
   #awaitsHead = false
   #served = false
   #rests = false
@@ -111,14 +116,24 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   ended(): void {
     this.current = null
     this.#body = null
+    // Whoever took the body may have held it up to the last
+    this.#bodyPaused = false
     if (this.#phase !== 'taking') return
     this.deadline = deadlineIn(Math.min(REST_SECONDS, this.#host.keepAliveTimeout))
     this.#rests = false
+    if (!this.#parsing && !this.#yields) this.#goOn()
+  }
+
+  /** Takes up what waits. */
+  #goOn(): void {
+    this.#yields = false
     const held = this.#held
-    if (held === null || this.#parsing) return
-    this.#held = null
-    this.#parse(held, 0, held.length)
-    this.#flow()
+    if (held !== null && this.current === null && this.#phase === 'taking') {
+      this.#held = null
+      this.#parse(held, 0, held.length)
+    }
+    if (this.#peerEnded && !this.#yields) this.#onEnd()
+    else this.#flow()
   }
 
   /** Half-closes behind what was written, drops what still comes, and tells when the peer has ended too. */
@@ -197,12 +212,13 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
 
   #onBytes(bytes: Buffer, count: number): void {
     if (this.#phase === 'ended' || (this.#phase === 'last' && !this.#parser.inBody)) return
-    if (this.current !== null && !this.#parser.inBody) this.#hold(bytes, 0, count)
+    if ((this.current !== null || this.#yields) && !this.#parser.inBody) this.#hold(bytes, 0, count)
     else this.#parse(bytes, 0, count)
   }
 
   #parse(bytes: Buffer, start: number, end: number): void {
     let at = start
+    let begun = 0
     this.#parsing = true
     try {
       while (at < end) {
@@ -211,6 +227,10 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
           break
         }
         if (this.#phase !== 'taking' && !this.#parser.inBody) break
+        if (!this.#parser.inBody && ++begun > MAX_PER_TURN) {
+          this.#yield(bytes, at, end)
+          break
+        }
         at = this.#parser.execute(bytes, at, end)
         this.#receive()
       }
@@ -222,6 +242,13 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     }
     if (this.current !== null) this.#body?.settle()
     else if (!this.#parser.idle && this.#phase === 'taking') this.#awaitHead()
+  }
+
+  /** Others are served in between: answers that need no upstream would else follow one another without an end. */
+  #yield(bytes: Buffer, start: number, end: number): void {
+    this.#yields = true
+    this.#hold(bytes, start, end)
+    setImmediate(() => this.#goOn())
   }
 
   /** Hands on a request whose head has come, with what came of its body in the same read. */
@@ -251,7 +278,8 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
 
   /** Reads while whoever takes the body keeps up and not too much waits. */
   #flow(): void {
-    const wanted = !this.#bodyPaused && (this.#held === null || this.#held.length < MAX_HELD_BYTES)
+    const wanted =
+      !this.#bodyPaused && !this.#yields && (this.#held === null || this.#held.length < MAX_HELD_BYTES)
     if (wanted === this.#reading) return
     this.#reading = wanted
     if (wanted) this.socket.resume()
@@ -272,6 +300,10 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
 
   #onEnd(): void {
     if (this.#onPeerEnd !== null) return this.#onPeerEnd()
+    if (this.#yields) {
+      this.#peerEnded = true
+      return
+    }
     if (this.current === null && !this.#parser.idle && this.#phase === 'taking')
       return this.#refuse('malformed_request', 'the connection ended within a request')
     // Whoever asks and then ends the connection does not wait for an answer.

@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import type { RequestBody } from '../exchange.ts'
-import { type BodySink, copyOf } from '../wire/body.ts'
+import { type BodySink, copyOf, HeldBytes } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
 import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
@@ -31,7 +31,7 @@ export class IncomingBody implements RequestBody, Expiring {
   #limit = Number.POSITIVE_INFINITY
   #sink: BodySink | null = null
   /** What came before there was a sink: at most one read's worth, then the feed is paused. */
-  #held: Buffer[] = []
+  readonly #held = new HeldBytes()
   #trailers: FieldLines | null = null
   #broken: GatewayError | null = null
   #dropping = false
@@ -57,26 +57,16 @@ export class IncomingBody implements RequestBody, Expiring {
   }
 
   takeWhole(): Buffer | null {
-    if (
-      this.#trailers === null ||
-      this.#trailers.length > 0 ||
-      this.#broken !== null ||
-      this.#held.length > 1
-    )
-      return null
-    const [whole = EMPTY] = this.#held
-    this.#held = []
-    return whole
+    if (this.#trailers === null || this.#trailers.length > 0 || this.#broken !== null) return null
+    return this.#held.take()
   }
 
   pipe(sink: BodySink): void {
     if (this.#broken !== null) return sink.fail(this.#broken)
     this.#sink = sink
     this.#startedAt = now()
-    const held = this.#held
-    this.#held = []
-    let flowing = true
-    for (const chunk of held) flowing = sink.write(chunk)
+    const held = this.#held.take()
+    const flowing = held === null || sink.write(held)
     if (this.#trailers !== null) return this.#finish(this.#trailers)
     this.deadline = this.#heldBack ? 0 : deadlineIn(this.#pace.idle)
     watchDeadline(this)
@@ -111,7 +101,7 @@ export class IncomingBody implements RequestBody, Expiring {
   }
 
   cancel(): void {
-    this.#held = []
+    this.#held.take()
     if (this.#sink === null) return
     this.#sink = null
     this.deadline = 0
@@ -145,15 +135,11 @@ export class IncomingBody implements RequestBody, Expiring {
     if (this.#heldBack) this.invited()
     this.received += end - start
     if (this.received > this.#limit) return this.break(new GatewayError('body_too_large'))
-    const chunk = copyOf(bytes, start, end)
-    countBodyBytes(chunk.length)
-    if (this.#sink === null) {
-      this.#held.push(chunk)
-      return
-    }
+    countBodyBytes(end - start)
+    if (this.#sink === null) return this.#held.append(bytes, start, end)
     if (this.#tooSlow()) return this.expire()
     this.deadline = deadlineIn(this.#pace.idle)
-    if (!this.#sink.write(chunk)) this.pause()
+    if (!this.#sink.write(copyOf(bytes, start, end))) this.pause()
   }
 
   /** All that arrived together has been pushed: no more of it until somebody takes what is held. */
@@ -180,5 +166,3 @@ export class IncomingBody implements RequestBody, Expiring {
     return seconds > RATE_GRACE && this.received < this.#pace.minRate * seconds
   }
 }
-
-const EMPTY = Buffer.alloc(0)

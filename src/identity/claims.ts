@@ -84,7 +84,7 @@ function identify(claims: Claims, rules: ClaimRules): Verdict {
       userId: sub,
       companyId: companyOf(claimAt(claims, rules.tenantClaim)),
       email: email ? email : null,
-      claims,
+      claims: frozen(claims),
       expiresAt: claims.exp as number,
       issuedAt: typeof iat === 'number' ? iat : 0,
       sessionId: typeof sessionId === 'string' ? sessionId : null,
@@ -108,4 +108,11 @@ export function claimAt(claims: Claims, path: readonly string[]): unknown {
     value = (value as Claims)[name]
   }
   return value
+}
+
+/** Claims are kept for as long as their token: what one request's policy wrote into them, the next one would believe. */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const inner of Object.values(value)) frozen(inner)
+  return Object.freeze(value)
 }

@@ -1,6 +1,5 @@
 import type { GatewayError } from '../errors.ts'
-import type { BodySink, BodySource } from '../wire/body.ts'
-import { copyOf } from '../wire/body.ts'
+import { type BodySink, type BodySource, copyOf, HeldBytes } from '../wire/body.ts'
 import { countBodyBytes } from '../wire/body-garbage.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
@@ -16,7 +15,7 @@ export class AnswerBody implements BodySource {
   readonly #attempt: AttemptListener
   #sink: BodySink | null = null
   /** What came before there was a sink. At most one read's worth: the connection is paused then. */
-  #held: Buffer[] = []
+  readonly #held = new HeldBytes()
   #end: End | null = null
   #paused = false
 
@@ -27,10 +26,8 @@ export class AnswerBody implements BodySource {
 
   pipe(sink: BodySink): void {
     this.#sink = sink
-    const held = this.#held
-    this.#held = []
-    let flowing = true
-    for (const chunk of held) flowing = sink.write(chunk)
+    const held = this.#held.take()
+    const flowing = held === null || sink.write(held)
     if (this.#end !== null) return this.#finish(sink, this.#end)
     if (flowing) this.resume()
     else this.pause()
@@ -50,32 +47,29 @@ export class AnswerBody implements BodySource {
 
   cancel(): void {
     this.#sink = null
-    this.#held = []
+    this.#held.take()
     if (this.#end === null) this.#connection.abandon(this.#attempt)
   }
 
   /** Passes on what stands from `start` to `end`: as it is, where its memory is lent, else a copy of it. */
   push(bytes: Buffer, start: number, end: number): void {
-    if (this.#connection.memory.lends && end - start >= LENT_BYTES)
-      return this.#lend(bytes.subarray(start, end))
-    const chunk = copyOf(bytes, start, end)
-    countBodyBytes(chunk.length)
-    if (this.#sink === null) this.#held.push(chunk)
-    else if (!this.#sink.write(chunk)) this.pause()
+    const sink = this.#sink
+    const { memory } = this.#connection
+    if (sink === null) {
+      countBodyBytes(end - start)
+      this.#held.append(bytes, start, end)
+    } else if (memory.lends && end - start >= LENT_BYTES) this.#lend(sink, bytes.subarray(start, end))
+    else {
+      countBodyBytes(end - start)
+      if (!sink.write(copyOf(bytes, start, end))) this.pause()
+    }
   }
 
-  #lend(chunk: Buffer): void {
-    const sink = this.#sink
-    if (sink === null) {
-      this.#held.push(chunk)
-      this.#connection.memory.giveAway()
-      return
-    }
+  #lend(sink: BodySink, chunk: Buffer): void {
     if (!sink.write(chunk)) this.pause()
-    if (sink.settled !== true) {
-      countBodyBytes(chunk.length)
-      this.#connection.memory.giveAway()
-    }
+    if (sink.settled === true) return
+    countBodyBytes(chunk.length)
+    this.#connection.memory.giveAway()
   }
 
   end(trailers: FieldLines): void {
@@ -97,9 +91,7 @@ export class AnswerBody implements BodySource {
   takeWhole(): Buffer | null {
     if (this.#sink !== null || this.#end === null || 'error' in this.#end || this.#end.trailers.length > 0)
       return null
-    const whole = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
-    this.#held = []
-    return whole
+    return this.#held.take() ?? EMPTY
   }
 
   #finish(sink: BodySink, end: End): void {
@@ -108,3 +100,5 @@ export class AnswerBody implements BodySource {
     else sink.end(end.trailers)
   }
 }
+
+const EMPTY = Buffer.alloc(0)

@@ -34,3 +34,30 @@ export function copyOf(bytes: Buffer, start: number, end: number): Buffer {
   bytes.copy(chunk, 0, start, end)
   return chunk
 }
+
+/** Bytes that wait for a sink, in one piece however small the pieces in which they came. */
+export class HeldBytes {
+  #bytes: Buffer | null = null
+  #length = 0
+
+  /** Takes a copy of what stands from `start` to `end`. */
+  append(bytes: Buffer, start: number, end: number): void {
+    const length = this.#length + end - start
+    if (this.#bytes === null) this.#bytes = Buffer.allocUnsafe(length)
+    else if (length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length))
+      this.#bytes.copy(larger, 0, 0, this.#length)
+      this.#bytes = larger
+    }
+    bytes.copy(this.#bytes, this.#length, start, end)
+    this.#length = length
+  }
+
+  /** All of them, or null when there are none; nothing waits then. */
+  take(): Buffer | null {
+    const taken = this.#bytes?.subarray(0, this.#length) ?? null
+    this.#bytes = null
+    this.#length = 0
+    return taken
+  }
+}

@@ -134,3 +134,17 @@ describe('a chunked body is bounded', () => {
     rejects(`0\r\nX: ${'x'.repeat(100_000)}`)
   })
 })
+
+test('a long trailer section costs no more for each byte than a short one', () => {
+  const cost = (fields: number, rounds: number): number => {
+    const body = Buffer.from(`0\r\n${'X: y\r\n'.repeat(fields)}\r\n`)
+    const begun = performance.now()
+    for (let round = 0; round < rounds; round++) assert.equal(decode(body).done, true)
+    return performance.now() - begun
+  }
+  cost(20, 2_000)
+  // As many bytes in long sections as in short ones; quadratic work would be a hundred times as much.
+  const short = Math.min(...[1, 2, 3].map(() => cost(20, 2_000)))
+  const long = Math.min(...[1, 2, 3].map(() => cost(2_000, 20)))
+  assert.ok(long < 20 * short + 50, `${long} ms for long ones, ${short} ms for short ones`)
+})

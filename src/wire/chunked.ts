@@ -36,12 +36,27 @@ export interface ChunkSink {
   onData(bytes: Buffer, start: number, end: number): void
 }
 
+/** RFC 9112 §7.1.1, in ASCII and without white space: names, and values that are tokens or quoted. */
+const EXTENSIONS =
+  /^(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"(?:[\t !#-[\]-~]|\\[\t -~])*"))?)+$/
+
+/** `strict`: of chunk extensions only what the grammar has. `lenient`: any text, also with white space before it. */
+export type ExtensionRules = 'strict' | 'lenient'
+
 export class ChunkedDecoder {
+  readonly #rules: ExtensionRules
   #state: State = 'size'
   #remaining = 0
   #digits = 0
   #extensionBytes = 0
   #trailer = ''
+  /** The trailer line that has not ended. */
+  #line = ''
+  #extensions = ''
+
+  constructor(rules: ExtensionRules = 'lenient') {
+    this.#rules = rules
+  }
 
   reset(): void {
     this.#state = 'size'
@@ -49,6 +64,8 @@ export class ChunkedDecoder {
     this.#digits = 0
     this.#extensionBytes = 0
     this.#trailer = ''
+    this.#line = ''
+    this.#extensions = ''
   }
 
   /** The raw trailer section, without its closing empty line; '' where there is none. */
@@ -109,6 +126,9 @@ export class ChunkedDecoder {
     }
     if (byte === CR) {
       if (this.#digits === 0) throw new MalformedMessage('chunk without a size')
+      if (this.#extensions !== '' && !EXTENSIONS.test(this.#extensions))
+        throw new MalformedMessage('invalid chunk extension')
+      this.#extensions = ''
       this.#state = 'size-lf'
       return
     }
@@ -117,6 +137,7 @@ export class ChunkedDecoder {
         throw new MalformedMessage('control character in a chunk extension')
       if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
         throw new MalformedMessage('chunk extension too long', 'chunk')
+      this.#note(byte)
       return
     }
     const digit = HEX[byte]!
@@ -126,32 +147,42 @@ export class ChunkedDecoder {
       return
     }
     // RFC 9112 §7.1.1: an extension begins with ';', and white space before it is to be put up with.
-    if (this.#digits > 0 && (byte === SEMICOLON || byte === SPACE || byte === TAB)) {
+    const isSpace = this.#rules === 'lenient' && (byte === SPACE || byte === TAB)
+    if (this.#digits > 0 && (byte === SEMICOLON || isSpace)) {
       if (++this.#extensionBytes > MAX_EXTENSION_BYTES)
         throw new MalformedMessage('chunk extension too long', 'chunk')
       this.#state = byte === SEMICOLON ? 'extension' : 'size-end'
+      this.#note(byte)
       return
     }
     throw new MalformedMessage('invalid chunk size')
   }
 
+  #note(byte: number): void {
+    if (this.#rules === 'strict') this.#extensions += String.fromCharCode(byte)
+  }
+
   #trailerBytes(bytes: Buffer, offset: number, limit: number): number {
-    // Trailers are rare and short: collected as text, bounded, until the empty line.
+    // Line by line: to look at all of it again with each byte would be quadratic work for whoever sends long ones.
     let at = offset
     while (at < limit) {
-      this.#trailer += String.fromCharCode(bytes[at++]!)
-      if (this.#trailer === '\r\n') {
-        this.#trailer = ''
-        this.#state = 'done'
-        return at
-      }
-      if (this.#trailer.endsWith('\r\n\r\n')) {
-        this.#trailer = this.#trailer.slice(0, -4)
-        this.#state = 'done'
-        return at
-      }
-      if (this.#trailer.length > MAX_TRAILER_BYTES)
+      const lineEnd = bytes.indexOf(LF, at)
+      const ends = lineEnd !== -1 && lineEnd < limit
+      const next = ends ? lineEnd + 1 : limit
+      this.#line += bytes.toString('latin1', at, next)
+      at = next
+      if (this.#trailer.length + this.#line.length > MAX_TRAILER_BYTES)
         throw new MalformedMessage('trailer section too large', 'chunk')
+      if (!ends) break
+      if (!this.#line.endsWith('\r\n')) throw new MalformedMessage('bare LF in the trailer section')
+      if (this.#line === '\r\n') {
+        this.#trailer = this.#trailer.slice(0, -2)
+        this.#line = ''
+        this.#state = 'done'
+        return at
+      }
+      this.#trailer += this.#line
+      this.#line = ''
     }
     return at
   }

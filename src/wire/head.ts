@@ -26,7 +26,14 @@ export class HeadReader {
     return this.#partial !== null
   }
 
+  /** Nothing but an empty line, or the first half of one, has been taken. */
+  get blank(): boolean {
+    const text = this.beginning(3)
+    return text === '' || text === '\r' || text === '\r\n'
+  }
+
   reset(): void {
+    this.text = ''
     this.#partial = null
   }
 

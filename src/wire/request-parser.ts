@@ -5,7 +5,7 @@
  */
 
 import { ChunkedDecoder } from './chunked.ts'
-import { type FieldLines, isToken } from './fields.ts'
+import { type FieldLines, fieldName, isToken } from './fields.ts'
 import { HeadReader, parseFields } from './head.ts'
 import { MalformedMessage } from './malformed.ts'
 import { RememberedBytes } from './remembered-bytes.ts'
@@ -55,7 +55,6 @@ export class RequestParser {
   readonly #lastFields = new RememberedBytes()
   #lastHeaders: RequestHeaders | null = null
   #requests = 0
-  #frozen = false
 
   constructor(listener: RequestListener) {
     this.#listener = listener
@@ -63,7 +62,7 @@ export class RequestParser {
 
   /** Nothing of a request has arrived since the last one ended. */
   get idle(): boolean {
-    return this.#state === 'head' && !this.#head.begun
+    return this.#state === 'head' && (!this.#head.begun || this.#head.blank)
   }
 
   /** Lets go of what was kept for a next request. */
@@ -101,7 +100,7 @@ export class RequestParser {
     }
     const decoder = this.#chunked!
     at = decoder.decode(bytes, at, end, this.#listener)
-    if (decoder.done) this.#finish(parseFields(decoder.trailer, 0, MAX_TRAILER_FIELDS))
+    if (decoder.done) this.#finish(trailersOf(decoder.trailer))
     return at
   }
 
@@ -121,6 +120,7 @@ export class RequestParser {
     }
     if (behind === -1) return -1
     let { text } = this.#head
+    this.#head.reset()
     // An empty line in front of a request, RFC 9112 §2.2
     const skipped = text.startsWith('\r\n') ? 2 : 0
     text = text.slice(skipped)
@@ -128,27 +128,30 @@ export class RequestParser {
     const lineEnd = text.indexOf('\r\n')
     const line = lineEnd === -1 ? text : text.slice(0, lineEnd)
     const headers = new RequestHeaders(lineEnd === -1 ? [] : parseFields(text, lineEnd + 2, MAX_FIELDS))
+    if (headers.get('transfer-encoding') !== undefined && TAB_BEHIND.test(text))
+      throw new MalformedMessage('tab behind a value')
     // Not those of a first request: many connections never carry another.
-    const worthIt = inOnePiece && lineEnd !== -1 && this.#requests++ > 0
-    const kept = worthIt && this.#lastFields.keep(bytes, start + skipped + lineEnd + 2, behind)
-    this.#lastHeaders = kept ? headers : null
-    this.#frozen = false
+    if (inOnePiece && lineEnd !== -1 && this.#requests++ > 0)
+      this.#lastFields.keep(bytes, start + skipped + lineEnd + 2, behind)
+    else this.#lastFields.forget()
+    this.#lastHeaders = null
     this.#begin(line, headers)
     return behind
   }
 
   /** @returns the offset behind a head that ends with the same fields as the last one, or -1 */
   #takeKnown(bytes: Buffer, start: number, end: number): number {
-    if (this.#lastHeaders === null) return -1
+    const { length } = this.#lastFields
+    if (length === 0) return -1
     const lineEnd = bytes.indexOf(LF, start)
     if (lineEnd <= start || lineEnd >= end || bytes[lineEnd - 1] !== CR) return -1
+    if (lineEnd - start + length > MAX_REQUEST_HEAD_BYTES) return -1
     if (!this.#lastFields.standAt(bytes, lineEnd + 1, end)) return -1
-    if (!this.#frozen) {
-      this.#frozen = true
-      this.#lastHeaders.freeze()
-    }
+    const behind = lineEnd + 1 + length
+    // Not the object that the request before had: somebody may have changed it. This one cannot be.
+    this.#lastHeaders ??= frozenHeaders(bytes.toString('latin1', lineEnd + 1, behind - 4))
     this.#begin(bytes.toString('latin1', start, lineEnd - 1), this.#lastHeaders)
-    return lineEnd + 1 + this.#lastFields.length
+    return behind
   }
 
   #begin(line: string, headers: RequestHeaders): void {
@@ -163,7 +166,7 @@ export class RequestParser {
     const framing = headers.derived.get(framingOf, framingOf)
     if (framing === 'chunked') {
       this.#state = 'chunked'
-      this.#chunked ??= new ChunkedDecoder()
+      this.#chunked ??= new ChunkedDecoder('strict')
       this.#chunked.reset()
     } else if (framing !== 'none' && framing > 0) {
       this.#state = 'length'
@@ -178,6 +181,26 @@ export class RequestParser {
     this.#listener.onEnd(trailers)
   }
 }
+
+function trailersOf(text: string): FieldLines {
+  const trailers = parseFields(text, 0, MAX_TRAILER_FIELDS)
+  for (let i = 0; i < trailers.length; i += 2) {
+    const { lower } = fieldName(trailers[i]!)
+    // How long the body is has been said, RFC 9110 §6.5.1
+    if (lower === 'content-length' || lower === 'transfer-encoding')
+      throw new MalformedMessage('framing field in the trailer section')
+  }
+  return trailers
+}
+
+function frozenHeaders(text: string): RequestHeaders {
+  const headers = new RequestHeaders(parseFields(text, 0, MAX_FIELDS))
+  headers.freeze()
+  return headers
+}
+
+/** White space that some parsers take for a part of the value in front of it. */
+const TAB_BEHIND = /\t[ \t]*(?:\r\n|$)/
 
 /** Spaces, controls and anything beyond ASCII. */
 const UNSAFE_TARGET = /[^\x21-\x7e]/

@@ -23,6 +23,7 @@ export interface ResponseStart {
  * @throws TypeError on a status, name or value that no message can carry
  */
 export function encodeResponseHead({ status, fields, framing, ownLines }: ResponseStart): string {
+  if (status < 200) throw new TypeError(`${status} is no final status`)
   const { lines, dated } = encoded(fields, framing === 'chunked')
   // RFC 9110 §6.6.1: whoever passes an answer on adds the date that it lacks.
   const date = dated ? '' : dateLine()

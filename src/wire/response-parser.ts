@@ -149,6 +149,7 @@ export class ResponseParser {
     const behind = this.#head.take(bytes, start, end)
     if (behind === -1) return -1
     const head = parseHead(this.#head.text, toHead)
+    this.#head.reset()
     if (head.status < 200) this.#inform(head)
     else {
       this.#last = inOnePiece && this.#lastBytes.keep(bytes, start, behind) ? head : null

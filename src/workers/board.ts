@@ -13,7 +13,7 @@ const PHASES: readonly Phase[] = ['starting', 'running', 'draining']
 const STATES: readonly WorkerState[] = ['down', 'starting', 'listening', 'ready']
 
 const COUNTED = {
-  totals: ['requests'],
+  totals: ['requests', 'beats'],
   gauges: ['connections'],
 } as const satisfies CountedNames<string, string>
 
@@ -32,12 +32,12 @@ export class Board {
   readonly buffers: BoardBuffers
   readonly workers: number
   readonly revocations: Revocations
-  readonly counters: WorkerCounters<'requests', 'connections'>
+  readonly counters: WorkerCounters<'requests' | 'beats', 'connections'>
   readonly #states: Int32Array
 
   private constructor(
     states: SharedArrayBuffer,
-    counters: WorkerCounters<'requests', 'connections'>,
+    counters: WorkerCounters<'requests' | 'beats', 'connections'>,
     revocations: Revocations,
   ) {
     this.buffers = { states, counters: counters.buffer, revocations: revocations.buffers }
@@ -94,6 +94,11 @@ export class Board {
 
   requests(id: number): number {
     return this.counters.cell(id, 'requests').value
+  }
+
+  /** Turns of the loop that a worker has reported: where they do not grow, it hangs. */
+  beats(id: number): number {
+    return this.counters.cell(id, 'beats').value
   }
 
   /** A worker is gone, and its connections with it. What it did stays counted. */

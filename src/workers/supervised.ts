@@ -11,6 +11,9 @@ const MAX_PAUSE_MS = 30_000
 /** A worker that lived this long has not died of how it starts: the pauses begin anew. */
 const SOUND_LIFE_MS = 60_000
 
+/** A loop that has not turned for so long serves nobody, and what hangs in it will not end by itself. */
+const HANGING_MS = 10_000
+
 export interface SupervisedEvents {
   onMessage(worker: SupervisedWorker, message: FromWorker): void
   /** A thread has ended that should not have. Another comes after `pause` milliseconds. */
@@ -44,6 +47,8 @@ export class SupervisedWorker {
   #error: unknown = null
   #port: number | null = null
   #failures = 0
+  #beats = -1
+  #heardAt = 0
   #retry: NodeJS.Timeout | undefined
   /** No thread comes after this one. */
   #ending = false
@@ -92,6 +97,19 @@ export class SupervisedWorker {
   /** Resolves when its thread is gone for good. */
   get ended(): Promise<void> {
     return this.#ended.promise
+  }
+
+  /** Called now and then with a number that grows while its loop turns: one that hangs for long is replaced. */
+  watch(beats: number): void {
+    const now = performance.now()
+    if (beats !== this.#beats || this.#thread === null) {
+      this.#beats = beats
+      this.#heardAt = now
+    } else if (now - this.#heardAt > HANGING_MS) {
+      this.#heardAt = now
+      this.#error = new Error(`it did not respond for ${HANGING_MS / 1000} s`)
+      void this.#thread.terminate()
+    }
   }
 
   /** Ends it from outside, whatever it is doing. */

@@ -43,6 +43,8 @@ export async function startSupervisor(
   }
 }
 
+const WATCH_MS = 1_000
+
 class Supervisor {
   readonly #config: GatewayConfig
   readonly #log: Log
@@ -87,6 +89,10 @@ class Supervisor {
     await Promise.all(this.#workers.map(worker => worker.built))
     const port = await claimPort(server.host, server.port)
     await Promise.all(this.#workers.map(worker => worker.listen(port)))
+    const watch = setInterval(() => {
+      if (board.phase === 'running') for (const worker of this.#workers) worker.watch(board.beats(worker.id))
+    }, WATCH_MS)
+    watch.unref()
     if (admin.port !== 'off') {
       const state = {
         ready: () => board.ready,

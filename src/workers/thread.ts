@@ -73,6 +73,7 @@ async function build(): Promise<void> {
   serving.start()
   const tick = (): void => {
     serving!.publish()
+    board.counters.cell(id, 'beats').add(1)
     const counts = board.serving.map(each => board.connections(each))
     shedding.tick(board.connections(id), counts)
   }
