@@ -40,6 +40,7 @@ export interface Gateway {
 /** Fields of answers that the gateway writes itself. */
 const OWN_ANSWER_FIELDS = ['content-length', 'x-request-id', 'x-process-time']
 
+const REPLACED: ReadonlySet<string> = new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS])
 const COOKIES: ReadonlySet<string> = new Set(['cookie'])
 const NONE: ReadonlySet<string> = new Set()
 
@@ -65,6 +66,8 @@ export function buildGateway(
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
+  const withCookies = { asserted, dropped: NONE }
+  const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map((route, index) => {
     const policies = pipelineOf(route, config, verifier)
@@ -121,8 +124,9 @@ export function buildGateway(
     return createSender({
       pool,
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
-      rules: { asserted, dropped: route.forwardCookies ? NONE : COOKIES },
-      replaced: new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS]),
+      // The same objects for all routes: what was derived from a section by them then serves them all.
+      rules: route.forwardCookies ? withCookies : withoutCookies,
+      replaced: REPLACED,
       rewrite,
       strippedPrefix,
     })

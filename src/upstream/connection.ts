@@ -11,6 +11,7 @@ import { type FieldLines, findField } from '../wire/fields.ts'
 import { MalformedMessage } from '../wire/malformed.ts'
 import { type ResponseHead, type ResponseListener, ResponseParser } from '../wire/response-parser.ts'
 import type { Endpoint, Timeouts } from './endpoint.ts'
+import type { Stacked } from './idle-stack.ts'
 import { LARGE_READ_BYTES, type Lender, ReadMemory } from './read-memory.ts'
 
 /** What an attempt hears of its connection. Exactly one of `onEnd` and `onFailure` comes last. */
@@ -51,8 +52,11 @@ const CLOSED: State = { kind: 'closed' }
 type RequestPhase = 'uninvited' | 'sending' | 'blocked' | 'refused' | 'sent'
 type AnswerPhase = 'awaited' | 'receiving' | 'whole'
 
-export class Connection implements Expiring, ResponseListener {
+export class Connection implements Expiring, ResponseListener, Stacked {
   deadline = 0
+  // Of the pool's idle stack
+  below: Stacked | null = null
+  above: Stacked | null = null
   readonly #endpoint: Endpoint
   readonly #owner: ConnectionOwner
   readonly #parser = new ResponseParser(this)

@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import type { Endpoint } from './endpoint.ts'
+import { IdleStack } from './idle-stack.ts'
 
 /** Requests that may wait for a connection to one endpoint; beyond, waiting would not help either. */
 const MAX_WAITING = 4_096
@@ -17,8 +18,7 @@ export interface PoolClient {
 
 export class Pool implements ConnectionOwner {
   readonly endpoint: Endpoint
-  /** A stack: the tail was used last. */
-  readonly #idle: Connection[] = []
+  readonly #idle = new IdleStack<Connection>()
   readonly #all = new Set<Connection>()
   /** In order of arrival. */
   readonly #waiting = new Set<Waiter>()
@@ -48,9 +48,9 @@ export class Pool implements ConnectionOwner {
       client.onConnection(this.#open())
       return null
     }
-    if (fresh && this.#idle.length > 0) {
+    if (fresh && this.#idle.size > 0) {
       // At the bound with idle ones left: one of them makes room.
-      this.#idle[0]!.destroy()
+      this.#idle.bottom!.destroy()
       client.onConnection(this.#open())
       return null
     }
@@ -77,14 +77,13 @@ export class Pool implements ConnectionOwner {
     else if (waiter !== undefined) {
       this.#forget(waiter)
       waiter.client.onConnection(connection)
-    } else if (this.#closed || this.#idle.length >= this.endpoint.maxIdleConnections) connection.destroy()
+    } else if (this.#closed || this.#idle.size >= this.endpoint.maxIdleConnections) connection.destroy()
     else this.#idle.push(connection)
   }
 
   onClosed(connection: Connection): void {
     this.#all.delete(connection)
-    const at = this.#idle.indexOf(connection)
-    if (at !== -1) this.#idle.splice(at, 1)
+    this.#idle.remove(connection)
     const [waiter] = this.#waiting
     if (waiter === undefined || this.#all.size >= this.endpoint.maxConnections) return
     this.#forget(waiter)

@@ -160,7 +160,8 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     if (this.#head === null || this.#settled) return
     this.#settled = true
     const { status, contentLength, derived } = this.#head
-    const passed = derived.get(this.#options, head => passable(head.fields, this.#options.replaced))
+    const { replaced } = this.#options
+    const passed = derived.get(replaced, head => passable(head.fields, replaced))
     const whole = this.#body === null ? null : this.#body.takeWhole()
     if (whole === null) this.#body?.settle()
     this.#resolve({
