@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type FramedAnswer, framedAnswers } from './support/answers.ts'
 import { startConfigured } from './support/configured.ts'
-import { type Connection, openConnection } from './support/connection.ts'
+import { type Connection, connectionsTo, openConnection } from './support/connection.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, whenWhole } from './support/http-upstream.ts'
 import { assertProblem } from './support/problem.ts'
@@ -22,7 +22,7 @@ const LATE = 5_000
 
 let gateway: GatewayProcess
 let upstream: HttpUpstream
-const opened: Connection[] = []
+const { open, leave } = connectionsTo(() => gateway.port)
 
 before(async () => {
   upstream = await httpUpstream(async request => {
@@ -39,16 +39,10 @@ before(async () => {
 })
 
 after(async () => {
-  for (const connection of opened) connection.leave()
+  leave()
   await gateway?.stop()
   await upstream?.close()
 })
-
-async function open(): Promise<Connection> {
-  const connection = await openConnection(gateway.port)
-  opened.push(connection)
-  return connection
-}
 
 const REQUEST = 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'
 

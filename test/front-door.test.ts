@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type FramedAnswer, framedAnswers } from './support/answers.ts'
 import { type ConfigDirectory, configDirectory } from './support/config.ts'
-import { type Connection, openConnection } from './support/connection.ts'
+import { type Connection, connectionsTo } from './support/connection.ts'
 import { type GatewayProcess, startGateway } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest, whenWhole } from './support/http-upstream.ts'
 import { assertProblem } from './support/problem.ts'
@@ -70,15 +70,10 @@ before(async () => {
   })
 })
 
-const opened: Connection[] = []
-async function open(): Promise<Connection> {
-  const connection = await openConnection(gateway.port)
-  opened.push(connection)
-  return connection
-}
+const { open, leave } = connectionsTo(() => gateway.port)
 
 after(async () => {
-  for (const connection of opened) connection.leave()
+  leave()
   await gateway?.stop()
   await upstream?.close()
   directory?.remove()

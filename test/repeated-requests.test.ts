@@ -6,14 +6,14 @@ import net from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { framedAnswers } from './support/answers.ts'
 import { startConfigured } from './support/configured.ts'
-import { type Connection, openConnection } from './support/connection.ts'
+import { type Connection, connectionsTo } from './support/connection.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest } from './support/http-upstream.ts'
 import { claims, token } from './support/token.ts'
 
 let gateway: GatewayProcess
 let upstream: HttpUpstream
-const opened: Connection[] = []
+const { open, leave } = connectionsTo(() => gateway.port)
 
 before(async () => {
   upstream = await httpUpstream()
@@ -33,16 +33,10 @@ before(async () => {
 })
 
 after(async () => {
-  for (const connection of opened) connection.leave()
+  leave()
   await gateway?.stop()
   await upstream?.close()
 })
-
-async function open(): Promise<Connection> {
-  const connection = await openConnection(gateway.port)
-  opened.push(connection)
-  return connection
-}
 
 const section = (host = 'a', fields = ''): string => `Host: ${host}\r\n${fields}\r\n`
 const bearing = (text: string): string =>

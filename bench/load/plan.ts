@@ -1,4 +1,4 @@
-import type { Expected } from './question.ts'
+import type { Expected, Seen } from './question.ts'
 import type { TokenSource } from './tokens.ts'
 
 /** What the generator is told to ask. */
@@ -23,13 +23,7 @@ export type Pace =
   | { kind: 'open'; perSecond: number; seconds: number; warmUp: number }
 
 /** What the generator saw; latencies in microseconds. */
-export type Outcome = {
-  requests: number
-  seconds: number
-  wrong: number
-  socketErrors: number
-  p50: number
-  p99: number
+export type Outcome = Seen & {
   p999: number
   most: number
   /** Open pace: by how much requests left later than planned, at the 99th percentile: the generator's own fault. */

@@ -11,6 +11,7 @@ import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
 import { encodeInformational, encodeResponseHead, type ResponseFraming } from '../wire/response-head.ts'
+import { writeWhole } from '../wire/whole-message.ts'
 import { BodyWriter } from './body-writer.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { reset } from './closing.ts'
@@ -20,8 +21,6 @@ import type { IncomingBody } from './request-body.ts'
 const DRAINABLE_BYTES = 65_536
 /** Seconds that the rest of a request gets, after its answer, to be read and dropped. */
 const LINGER_SECONDS = 2
-/** Up to this size a body is cheaper copied behind its head than sent beside it. */
-const ONE_STRING_BYTES = 16_384
 
 export interface AnswerContext {
   readonly observers: readonly ExchangeObserver[]
@@ -200,21 +199,12 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     return `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n${connection}`
   }
 
-  /** Head and small body in one string and one plain write: cheaper than a vectored write of two. */
   #writeWhole(head: string, body: string | Buffer, length: number): void {
     const { socket } = this.#connection
-    if (typeof body === 'string') {
-      // As many bytes as characters: ASCII, which Latin-1 writes as it is
-      if (length === body.length) socket.write(head + body, 'latin1')
-      else this.#writeWhole(head, Buffer.from(body), length)
-    } else if (length <= ONE_STRING_BYTES) {
-      socket.write(head + body.toString('latin1'), 'latin1')
-    } else {
-      socket.cork()
-      socket.write(head, 'latin1')
-      socket.write(body)
-      socket.uncork()
-    }
+    if (typeof body !== 'string') writeWhole(socket, head, body)
+    // As many bytes as characters: ASCII, which Latin-1 writes as it is
+    else if (length === body.length) socket.write(head + body, 'latin1')
+    else writeWhole(socket, head, Buffer.from(body))
   }
 
   #stream(head: string, framing: ResponseFraming, body: BodySource): void {

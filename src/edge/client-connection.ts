@@ -101,11 +101,6 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     )
   }
 
-  /** Some of the current request's body has not arrived. */
-  get inBody(): boolean {
-    return this.#parser.inBody
-  }
-
   /** Whatever arrives, or waits, behind the current request is not acted upon (RFC 9112 §9.6). */
   close(): void {
     if (this.#phase === 'taking') this.#phase = 'last'
@@ -148,11 +143,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
 
   /** Ends the connection behind what was written; whatever of the peer's was not read is nothing it waits for. */
   end(): void {
-    this.close()
-    this.#phase = 'ended'
-    this.#onPeerEnd = () => {}
-    this.#flow()
-    this.socket.end()
+    this.endAndDrop(() => {})
     this.deadline = deadlineIn(CLOSING_SECONDS)
   }
 

@@ -34,7 +34,7 @@ const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/
 const FORWARDABLE: ReadonlySet<string> = new Set(METHODS)
 
 /** For `Allow`, where no route has been asked. */
-export const FORWARDABLE_METHODS = METHODS.join(', ')
+const FORWARDABLE_METHODS = METHODS.join(', ')
 
 /** What the header section of a request says, apart from its target: the same for the same section. */
 interface HeaderFacts {
@@ -52,7 +52,7 @@ function factsOf(headers: RequestHeaders): HeaderFacts {
   const hosts = headers.getAll('host')
   const connection = headers.getAll('connection')
   const expected = headers.get('expect')
-  const host = hosts.length === 1 ? readHost(hosts[0]!) : null
+  const host = hosts.length === 1 && isHost(hosts[0]!) ? hostOf(hosts[0]!) : null
   return {
     hostFault: hosts.length > 0 && host === null,
     authority: host === null ? '' : hosts[0]!,
@@ -61,21 +61,6 @@ function factsOf(headers: RequestHeaders): HeaderFacts {
     expectation:
       expected === undefined ? 'none' : expected.toLowerCase() === '100-continue' ? 'continue' : 'unknown',
   }
-}
-
-let lastHost = ''
-let lastRead: string | null = null
-
-/**
- * The host in a Host field, lower case and without port, or null when it is none. Most requests name the same one as
- * the request before.
- */
-function readHost(field: string): string | null {
-  if (field === lastHost) return lastRead
-  const read = isHost(field) ? hostOf(field) : null
-  lastHost = field
-  lastRead = read
-  return read
 }
 
 function persistenceOf(connection: string): boolean | null {

@@ -43,7 +43,7 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
   const duration = Math.round((now() - exchange.startedAt) * 1000) / 1e6
   const received = body === null ? 0 : body.received
   let line =
-    `${opening(level)}${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +
+    `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +
     `${quoted(exchange.method)},"path":${quoted(exchange.rawPath)},"status_code":${status},"duration":${duration}` +
     `${kept(clients, client, clientPart)}${route === null ? ',"route":null' : kept(routes, route, routePart)}` +
     `${identity === null ? '' : kept(identities, identity, identityPart)}${upstreamPart(exchange)}` +
@@ -53,17 +53,6 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
     if (error.cause !== undefined) line += `,"reason":${JSON.stringify(describeError(error.cause))}`
   }
   return `${line}}\n`
-}
-
-const OPENINGS = new Map<LogLevel, string>()
-
-function opening(level: LogLevel): string {
-  let text = OPENINGS.get(level)
-  if (text === undefined) {
-    text = `{"level":"${level}","timestamp":"`
-    OPENINGS.set(level, text)
-  }
-  return text
 }
 
 const clients = new WeakMap<Client, string>()

@@ -10,6 +10,7 @@ import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wi
 import { type FieldLines, findField } from '../wire/fields.ts'
 import { MalformedMessage } from '../wire/malformed.ts'
 import { type ResponseHead, type ResponseListener, ResponseParser } from '../wire/response-parser.ts'
+import { ONE_WRITE_BYTES, writeWhole } from '../wire/whole-message.ts'
 import type { Endpoint, Timeouts } from './endpoint.ts'
 import type { Stacked } from './idle-stack.ts'
 import { LARGE_READ_BYTES, type Lender, ReadMemory } from './read-memory.ts'
@@ -34,8 +35,6 @@ export interface ConnectionOwner {
 
 /** Up to this size a chunk is cheaper copied between its size and its end than sent in three pieces. */
 const ONE_STRING_BYTES = 4_096
-/** The same for a body behind its head. */
-const HEAD_AND_BODY_BYTES = 16_384
 
 type State =
   | { readonly kind: 'idle' }
@@ -122,22 +121,12 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     this.#heard = false
     this.#paused = false
     this.#parser.begin(method)
-    this.#write(head, whole)
-    this.deadline = this.#connected ? this.#nextDeadline() : deadlineIn(attempt.timeouts.connect)
-  }
-
-  /** Head and small body in one string and one plain write: cheaper than a vectored write of two. */
-  #write(head: string, whole: Buffer | null): void {
-    const socket = this.#socket
-    if (whole === null) socket.write(head, 'latin1')
-    else if (whole.length <= HEAD_AND_BODY_BYTES) socket.write(head + whole.toString('latin1'), 'latin1')
+    if (whole === null) this.#socket.write(head, 'latin1')
     else {
-      this.#hearRefusals()
-      socket.cork()
-      socket.write(head, 'latin1')
-      socket.write(whole)
-      socket.uncork()
+      if (whole.length > ONE_WRITE_BYTES) this.#hearRefusals()
+      writeWhole(this.#socket, head, whole)
     }
+    this.deadline = this.#connected ? this.#nextDeadline() : deadlineIn(attempt.timeouts.connect)
   }
 
   /** @returns false when the socket is full: `onDrain` follows */

@@ -90,3 +90,18 @@ export async function openConnection(port: number): Promise<Connection> {
     },
   }
 }
+
+/** Connections to one gateway that all end together, with the tests that opened them. */
+export function connectionsTo(port: () => number): { open(): Promise<Connection>; leave(): void } {
+  const opened: Connection[] = []
+  return {
+    async open() {
+      const connection = await openConnection(port())
+      opened.push(connection)
+      return connection
+    },
+    leave() {
+      for (const connection of opened) connection.leave()
+    },
+  }
+}
