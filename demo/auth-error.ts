@@ -8,12 +8,15 @@ const version = '2024-01-01'
 export class AuthError extends Error {
   readonly status: number
   readonly code: string
+  /** What stands beside them, for the few errors that say more. */
+  readonly more: Record<string, unknown>
 
-  constructor(status: number, code: string, message: string) {
+  constructor(status: number, code: string, message: string, more: Record<string, unknown> = {}) {
     super(message)
     this.name = 'AuthError'
     this.status = status
     this.code = code
+    this.more = more
   }
 }
 
@@ -22,15 +25,11 @@ export class AuthError extends Error {
  * recognise it by the same header on the answer.
  */
 export function sendAuthError(request: IncomingMessage, response: ServerResponse, error: AuthError): void {
+  const { status, code, message, more } = error
   const asked = request.headers[versionHeader]
   if (typeof asked === 'string' && asked >= version) {
-    sendJson(
-      response,
-      error.status,
-      { code: error.code, message: error.message },
-      { [versionHeader]: version },
-    )
+    sendJson(response, status, { code, message, ...more }, { [versionHeader]: version })
   } else {
-    sendJson(response, error.status, { code: error.status, error_code: error.code, msg: error.message })
+    sendJson(response, status, { code: status, error_code: code, msg: message, ...more })
   }
 }

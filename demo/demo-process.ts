@@ -16,10 +16,10 @@ export function needsCurl(): Promise<string | false> {
   return needs('curl', { command: '/usr/bin/curl', packages: ['curl'] })
 }
 
-/** @param port 0: one that the system chooses */
-export function startDemo(port: number): ChildProcess {
+/** @param port of the gateway, and of the page; 0: one that the system chooses */
+export function startDemo(port: number, pagePort = 0): ChildProcess {
   return spawn(process.execPath, [program, 'demo'], {
-    env: { PATH: process.env.PATH, PORT: String(port) },
+    env: { PATH: process.env.PATH, PORT: String(port), DEMO_PAGE_PORT: String(pagePort) },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A demo that does not end by itself fails its test instead of outliving it.
     timeout: 40_000,

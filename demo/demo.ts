@@ -8,8 +8,12 @@ import { errorRoutes } from './error-routes.ts'
 import { errorsText } from './errors.ts'
 import { faultyTokens } from './faulty-tokens.ts'
 import { startIngest } from './ingest.ts'
+import { type PageSettings, startPage } from './page-server.ts'
 import { startQuery } from './query.ts'
 import { tourText } from './tour.ts'
+
+/** Names the project to supabase-js, and opens nothing: what it opens is open to all. */
+const publicKey = 'sb_publishable_demo'
 
 /**
  * Runs the gateway in front of embedded services, all on the loopback, until SIGINT or SIGTERM.
@@ -18,6 +22,7 @@ import { tourText } from './tour.ts'
  */
 export async function runDemo(): Promise<number> {
   const port = process.env.PORT || '8080'
+  const pagePort = process.env.DEMO_PAGE_PORT
   const ended = endSignal()
   const running: { close(): Promise<void> }[] = []
   try {
@@ -25,7 +30,16 @@ export async function runDemo(): Promise<number> {
     running.push(ingest)
     const query = await startQuery({ report: line => report('query', line) })
     running.push(query)
-    const auth = await startAuth()
+    const page = await startPageAt(pagePort, () => ({
+      gateway: gateway.url,
+      key: publicKey,
+      account: { email: 'ana@acme.example', password: demoPassword },
+    }))
+    running.push(page)
+    const auth = await startAuth({
+      externalUrl: () => `${gateway.url}/api/v1/auth/v1`,
+      siteUrl: () => page.url,
+    })
     running.push(auth)
 
     const env = {
@@ -39,6 +53,7 @@ export async function runDemo(): Promise<number> {
       GATEWAY_AUTH_SERVICE_URL: auth.url,
       GATEWAY_JWKS_URL: `${auth.url}/.well-known/jwks.json`,
       GATEWAY_JWT_ISSUER: auth.url,
+      GATEWAY_CORS_ORIGINS: `${page.url},${page.url.replace('localhost', '127.0.0.1')}`,
     }
     const services = defaultRoutes(env).options
     // Asked for once the gateway listens: until then nobody knows its port.
@@ -46,7 +61,7 @@ export async function runDemo(): Promise<number> {
     const { config, problems } = await loadConfig({
       env,
       dotenv: false,
-      options: { ...services, routes: [...services.routes, ...errorRoutes('query', errors)] },
+      options: { ...services, routes: [...services.routes.map(explained), ...errorRoutes('query', errors)] },
     })
     if (problems.length > 0 || config === null) {
       return failed(...problems.map(({ place, message }) => `${place} ${message}`))
@@ -59,15 +74,34 @@ export async function runDemo(): Promise<number> {
       carla: await signIn(gateway.url, 'carla@globex.example'),
       nadie: await signIn(gateway.url, 'nadie@example.com'),
     }
-    console.log(tourText({ url: gateway.url, services: [ingest, query, auth], tokens }))
+    console.log(tourText({ url: gateway.url, page: page.url, services: [ingest, query, auth], tokens }))
     await ended
     return 0
   } catch (error) {
     if (!isAddressInUse(error)) throw error
-    return failed(`Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm run demo`)
+    const [name, taken] =
+      portOf(error) === pagePort ? (['DEMO_PAGE_PORT', pagePort] as const) : (['PORT', port] as const)
+    return failed(`Port ${taken} is taken. Choose another one: ${name}=${Number(taken) + 1} npm run demo`)
   } finally {
     // All at once: what still streams through the gateway breaks with its service instead of being waited for.
     await Promise.all(running.map(each => each.close()))
+  }
+}
+
+type Route = ReturnType<typeof defaultRoutes>['options']['routes'][number]
+
+/** The clients of the demo know what an event named error is. */
+function explained(route: Route): Route {
+  return route.name === 'query' ? { ...route, eventStream: { errorEvent: true } } : route
+}
+
+/** @param asked undefined: the port that frontends are used to, or any when that one is taken */
+async function startPageAt(asked: string | undefined, settings: () => PageSettings) {
+  try {
+    return await startPage({ port: Number(asked ?? 3000), settings })
+  } catch (error) {
+    if (asked !== undefined || !isAddressInUse(error)) throw error
+    return startPage({ port: 0, settings })
   }
 }
 
@@ -105,8 +139,13 @@ function failed(...lines: string[]): number {
 }
 
 function isAddressInUse(error: unknown): boolean {
+  return portOf(error) !== null
+}
+
+/** The port that was taken, if that is what went wrong. */
+function portOf(error: unknown): string | null {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if ('code' in at && at.code === 'EADDRINUSE') return true
+    if ('code' in at && at.code === 'EADDRINUSE' && 'port' in at) return String(at.port)
   }
-  return false
+  return null
 }

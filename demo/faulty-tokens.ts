@@ -28,7 +28,13 @@ export async function faultyTokens(issuer: Issuer) {
 
 async function signed(issuer: Issuer, account: Account, changes: Record<string, unknown>): Promise<string> {
   // Of no session that the auth service knows, so that showing errors signs nobody in.
-  const session = { id: randomUUID(), account, startedAt: new Date(), refreshToken: '' }
+  const session = {
+    id: randomUUID(),
+    account,
+    startedAt: new Date(),
+    method: 'password' as const,
+    refreshToken: '',
+  }
   return (await issuer.issue(session, changes)).token
 }
 

@@ -4,6 +4,7 @@ import { metadataOf } from './accounts.ts'
 import type { Session } from './sessions.ts'
 
 export const tokenLifetime = 60 * 60
+const serviceRole = 'service_role'
 
 export interface Issuer {
   /** The public keys, as served at `/.well-known/jwks.json`. */
@@ -18,6 +19,10 @@ export interface Issuer {
   ): Promise<{ token: string; expiresAt: number }>
   /** Throws jose's error when the token is not one of ours or no longer good. */
   verify(token: string): Promise<JWTPayload>
+  /** A key for servers, which opens the admin endpoints: no user, and far away its end. */
+  serviceKey(): Promise<string>
+  /** Whether a token is such a key. */
+  isServiceKey(token: string): Promise<boolean>
 }
 
 /**
@@ -47,7 +52,7 @@ export async function createIssuer(issuerUrl: () => string): Promise<Issuer> {
         ...metadataOf(account),
         role: 'authenticated',
         aal: 'aal1',
-        amr: [{ method: 'password', timestamp: Math.floor(session.startedAt.getTime() / 1_000) }],
+        amr: [{ method: session.method, timestamp: Math.floor(session.startedAt.getTime() / 1_000) }],
         session_id: session.id,
         is_anonymous: false,
         ...changes,
@@ -65,6 +70,19 @@ export async function createIssuer(issuerUrl: () => string): Promise<Issuer> {
         audience: 'authenticated',
       })
       return payload
+    },
+
+    serviceKey() {
+      return new SignJWT({ iss: issuerUrl(), role: serviceRole })
+        .setProtectedHeader({ alg: 'ES256', kid, typ: 'JWT' })
+        .setIssuedAt()
+        .setExpirationTime('10 years')
+        .sign(privateKey)
+    },
+
+    async isServiceKey(token) {
+      const verified = jwtVerify(token, publicKey, { algorithms: ['ES256'], issuer: issuerUrl() })
+      return verified.then(({ payload }) => payload.role === serviceRole).catch(() => false)
     },
   }
 }

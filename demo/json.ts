@@ -48,19 +48,26 @@ export type JsonBody =
   | { kind: 'malformed' }
 
 /** Reads a small JSON object; anything beyond `limit` bytes is left unread. */
-export async function readJson(request: IncomingMessage, limit = 64 * 1024): Promise<JsonBody> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > limit) return { kind: 'too large' }
-    chunks.push(chunk)
-  }
+export async function readJson(request: IncomingMessage, limit?: number): Promise<JsonBody> {
+  const text = await readText(request, limit)
+  if (text === null) return { kind: 'too large' }
   try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return { kind: 'malformed' }
     return { kind: 'object', fields: value as Record<string, unknown> }
   } catch {
     return { kind: 'malformed' }
   }
+}
+
+/** Null when there are more bytes than that. */
+export async function readText(request: IncomingMessage, limit = 64 * 1024): Promise<string | null> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) return null
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
 }

@@ -3,18 +3,33 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { answerTokens, eventStream, streamAnswer } from './answer.ts'
 import { callerOf } from './caller.ts'
 import { echo } from './echo.ts'
+import { createEvents } from './events.ts'
 import { readJson, sendDetail, sendJson, sendUnprocessable, splitTarget } from './json.ts'
+import { createLive } from './live.ts'
 import { type RunningService, type ServiceOptions, startService } from './service.ts'
 
 const prefix = '/api/v1/query/'
 const longestDelay = 10 * 60 * 1_000
 
 /**
- * The query service: answers questions token by token (`ask`), and shows a gateway's doings from the
- * upstream's side (`echo`, `status/:code`, `slow`).
+ * The query service: answers questions token by token (`ask`), tells news as they come (`events`, and `live` over a
+ * WebSocket), and shows a gateway's doings from the upstream's side (`echo`, `status/:code`, `slow`).
  */
 export async function startQuery(options: ServiceOptions = {}): Promise<RunningService> {
-  return startService('query', handle, options)
+  const live = createLive(line => options.report?.(line))
+  const events = createEvents()
+  const service = await startService('query', handle, options, {
+    wants: request =>
+      request.headers.upgrade?.toLowerCase() === 'websocket' && splitTarget(request).path === `${prefix}live`,
+    take: live.upgrade,
+  })
+  return {
+    ...service,
+    async close() {
+      live.close()
+      await service.close()
+    },
+  }
 
   async function handle(
     request: IncomingMessage,
@@ -27,6 +42,13 @@ export async function startQuery(options: ServiceOptions = {}): Promise<RunningS
 
     if (endpoint === 'echo') return echo(request, response)
     if (endpoint === 'ask' && parameter === undefined) return ask(request, response, left, query)
+    if (endpoint === 'live' && parameter === undefined) {
+      return sendDetail(response, 426, 'Upgrade Required', { Connection: 'Upgrade', Upgrade: 'websocket' })
+    }
+    if (endpoint === 'events' && parameter === undefined) {
+      const caller = callerOf(request)
+      return 'missing' in caller ? missing(response, caller) : events(request, response, left, query, caller)
+    }
     if (endpoint === 'slow' && parameter === undefined) return slow(response, left, query.get('ms'))
     if (endpoint === 'status' && parameter !== undefined && rest.length === 0) {
       return status(response, parameter)
@@ -59,7 +81,7 @@ export async function startQuery(options: ServiceOptions = {}): Promise<RunningS
     }
 
     const caller = callerOf(request)
-    if ('missing' in caller) return sendUnprocessable(response, ['header', caller.missing], 'Field required')
+    if ('missing' in caller) return missing(response, caller)
 
     if (request.method === 'HEAD') {
       response.writeHead(200, eventStream).end()
@@ -74,6 +96,10 @@ export async function startQuery(options: ServiceOptions = {}): Promise<RunningS
         : `${company} left after ${sent} of ${tokens.length} tokens: stopped`,
     )
   }
+}
+
+function missing(response: ServerResponse, caller: { missing: string }): void {
+  sendUnprocessable(response, ['header', caller.missing], 'Field required')
 }
 
 function status(response: ServerResponse, parameter: string): void {

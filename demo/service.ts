@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { sendDetail } from './json.ts'
 
 export interface RunningService {
@@ -25,6 +26,13 @@ export type ServiceHandler = (
   left: AbortSignal,
 ) => void | Promise<void>
 
+/** For services that speak another protocol too, on connections that ask for it. */
+export interface Upgrades {
+  /** What it declines is a request like any other. */
+  wants(request: IncomingMessage): boolean
+  take(request: IncomingMessage, socket: Duplex, head: Buffer): void
+}
+
 const serverOptions = {
   // What uvicorn does, and what most services behind a gateway are: idle connections end after 5 s.
   keepAliveTimeout: 5_000,
@@ -38,14 +46,22 @@ export async function startService(
   name: string,
   handle: ServiceHandler,
   options: ServiceOptions,
+  upgrades?: Upgrades,
 ): Promise<RunningService> {
   const host = options.host ?? '127.0.0.1'
-  const server = createServer(serverOptions, (request, response) => {
+  const shouldUpgradeCallback = (request: IncomingMessage) => upgrades?.wants(request) ?? false
+  const server = createServer({ ...serverOptions, shouldUpgradeCallback }, (request, response) => {
     const left = new AbortController()
     response.on('close', () => {
       if (!response.writableFinished) left.abort()
     })
     answer(handle, request, response, left.signal)
+  })
+
+  server.on('upgrade', (request, socket, head) => {
+    // Nothing else hears of a client that breaks off now.
+    socket.on('error', () => {})
+    upgrades?.take(request, socket, head)
   })
 
   const { promise: listening, resolve, reject } = Promise.withResolvers<void>()

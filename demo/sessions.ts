@@ -5,8 +5,12 @@ export interface Session {
   id: string
   account: Account
   startedAt: Date
+  /** How the user proved who it is, as `amr` of the token says it. */
+  method: SignInMethod
   refreshToken: string
 }
+
+export type SignInMethod = 'password' | 'oauth' | 'otp'
 
 export type Refreshed = { kind: 'refreshed'; session: Session } | { kind: 'unknown' } | { kind: 'reused' }
 
@@ -19,8 +23,8 @@ export class Sessions {
   /** Spent tokens stay, or a stolen one could not be told from an invented one. */
   readonly #byRefreshToken = new Map<string, Session>()
 
-  start(account: Account): Session {
-    const session = { id: randomUUID(), account, startedAt: new Date(), refreshToken: '' }
+  start(account: Account, method: SignInMethod): Session {
+    const session = { id: randomUUID(), account, startedAt: new Date(), method, refreshToken: '' }
     keepNewest(this.#sessions, session.id, session, mostSessions)
     this.#renew(session)
     return session

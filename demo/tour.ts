@@ -6,6 +6,8 @@ import type { RunningService } from './service.ts'
 export interface Tour {
   /** Where the gateway listens. */
   url: string
+  /** Where the page is, for browsers. */
+  page: string
   services: readonly RunningService[]
   tokens: { ana: string; carla: string; nadie: string }
 }
@@ -18,11 +20,12 @@ const purpose: Record<string, string> = {
 
 /** What the demo prints once it runs: where everything is, and commands to paste into another terminal. */
 export function tourText(tour: Tour): string {
-  const { url, services, tokens } = tour
+  const { url, page, services, tokens } = tour
   const question = `'${url}/api/v1/query/ask?q=Who+may+read+this'`
   const bearer = (token: string) => `-H 'Authorization: Bearer ${token}'`
 
   const places = [
+    place('page', page, 'open it in a browser: sign-in, upload, streams, WebSocket'),
     place('gateway', url, `documentation at ${url}/docs`),
     ...services.map(({ name, url: address }) => place(name, address, purpose[name] ?? '')),
   ]
@@ -32,6 +35,10 @@ export function tourText(tour: Tour): string {
     step(
       'acme uploads 20 MB; the answer has size and SHA-256',
       `head -c 20000000 /dev/urandom | curl -T - ${bearer(tokens.ana)} '${url}/api/v1/ingest/documents/random.bin'`,
+    ),
+    step(
+      'a ticket opens one stream without a token, as browsers need it (for a WebSocket see the page)',
+      `ticket=$(curl -s -X POST ${bearer(tokens.ana)} '${url}/api/v1/tickets' | sed 's/.*"ticket":"\\([^"]*\\)".*/\\1/'); curl -sN -H 'Accept: text/event-stream' "${url}/api/v1/query/events?ticket=$ticket" | head -n 9`,
     ),
     step('no token: 401', `curl -i ${question}`),
     step('a user without a company: 403', `curl -i ${bearer(tokens.nadie)} ${question}`),

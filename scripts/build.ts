@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { copyFileSync, cpSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -31,6 +31,11 @@ await build({
   keepNames: true,
   logLevel: 'warning',
 })
+// The page of the demo is read as files, and the library that it loads is no dependency of a published gateway.
+const supabase = `${root}node_modules/@supabase/supabase-js`
+cpSync(`${root}demo/page`, `${out}/page`, { recursive: true })
+copyFileSync(`${supabase}/dist/umd/supabase.js`, `${out}/page/supabase.js`)
+copyFileSync(`${supabase}/LICENSE`, `${out}/page/supabase.js.LEGAL.txt`)
 if (!process.argv.includes('--bundle-only')) {
   const { status } = spawnSync(
     process.execPath,
