@@ -11,6 +11,7 @@ export type Options = {
   seconds: number
   warmUp: number
   mebibytes: number
+  lasting: number
   /** Null: those that a scenario chooses by itself. */
   contenders: string[] | null
   /** Run the gateway from src/ instead of the bundle that `npm start` runs. */
@@ -46,6 +47,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --seconds N         length of one turn (default 3)
   --warm-up N         seconds of load before the first turn (default 4)
   --mebibytes N       size of a body in "transfer" (default 1024)
+  --lasting N         connections held open in "sockets" (default 8000)
   --sources           run the gateway from src/ instead of the bundle that "npm start" runs
   --against REV       compare this checkout with another revision, in turns; fails when it is slower
   --tolerance SHARE   by how much it may be slower: 0.1 for 10 % (default 0.1)
@@ -70,6 +72,7 @@ export function parseOptions(args: string[]): Options {
       seconds: { type: 'string', default: '3' },
       'warm-up': { type: 'string', default: '4' },
       mebibytes: { type: 'string', default: '1024' },
+      lasting: { type: 'string', default: '8000' },
       results: { type: 'string' },
       against: { type: 'string' },
       tolerance: { type: 'string', default: '0.1' },
@@ -87,6 +90,7 @@ export function parseOptions(args: string[]): Options {
     seconds: positive('seconds', values.seconds),
     warmUp: positive('warm-up', values['warm-up']),
     mebibytes: positive('mebibytes', values.mebibytes),
+    lasting: positive('lasting', values.lasting),
     contenders: values.contenders?.split(',') ?? null,
     sources: values.sources,
     profile: values.profile,

@@ -6,7 +6,10 @@ const run = promisify(execFile)
 let attempted: Promise<unknown> | undefined
 
 /** What the peers and the load come from. Asked for together, so that apt runs once. */
-const DEBIAN = ['nginx', 'libnginx-mod-http-js', 'haproxy', 'wrk', 'caddy', 'varnish']
+const DEBIAN = [
+  ...['nginx', 'libnginx-mod-http-js', 'haproxy', 'caddy', 'varnish'],
+  ...['wrk', 'nghttp2-client', 'openssl'],
+]
 
 /** Installs Debian packages where they are absent and this may be done. Null, or how to get what is missing. */
 export async function missingPackages(names: string[]): Promise<string | null> {

@@ -7,6 +7,8 @@ export type Run = {
   seconds: number
   warmUp: number
   mebibytes: number
+  /** WebSockets, and event streams, that are held open. */
+  lasting: number
   /** Run the gateway from src/ instead of the bundle that `npm start` runs. */
   sources: boolean
   /** Names of those that may take part; null: all. */

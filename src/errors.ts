@@ -69,12 +69,23 @@ export const ERRORS = {
     'client',
   ),
 
+  auth_admin_closed: entry(
+    403,
+    'Forbidden',
+    'This path of the auth service is closed at the gateway.',
+    'client',
+  ),
   cors_origin: entry(
     403,
     'Forbidden',
     'This origin is not allowed by the CORS settings of the gateway.',
     'client',
   ),
+
+  // WebSocket
+  websocket_handshake: entry(400, 'Bad Request', 'The WebSocket handshake is not valid.', 'client'),
+  websocket_version: entry(426, 'Upgrade Required', 'Only version 13 of WebSocket is supported.', 'client'),
+  websocket_refused: entry(403, 'Forbidden', 'This route takes no WebSockets.', 'client'),
 
   // Identity
   not_authenticated: entry(401, 'Unauthorized', 'Not authenticated', 'client'),
@@ -90,6 +101,7 @@ export const ERRORS = {
   token_audience: entry(401, TOKEN, 'Invalid token audience.', 'client'),
   token_claims_missing: entry(401, TOKEN, 'Token missing required claims', 'client'),
   token_invalid: entry(401, TOKEN, 'Token validation failed', 'client'),
+  ticket_invalid: entry(401, 'Unauthorized', 'The ticket is unknown, used or expired.', 'client'),
   company_missing: entry(
     403,
     'Forbidden',
@@ -102,6 +114,7 @@ export const ERRORS = {
     'User authenticated, but the subject cannot be forwarded.',
     'client',
   ),
+  company_blocked: entry(403, 'Forbidden', 'This company is blocked.', 'client'),
   claim_required: entry(403, 'Forbidden', 'The token does not grant access to this route.', 'client'),
   keys_unavailable: entry(503, 'Service Unavailable', NOT_READY, 'gateway', true),
 
@@ -115,7 +128,9 @@ export const ERRORS = {
   upstream_malformed: entry(502, 'Bad Gateway', 'Upstream service sent an invalid response.', 'upstream'),
 
   // The gateway
+  deadline_exceeded: entry(504, 'Gateway Timeout', 'The deadline of the call has passed.', 'client'),
   client_gone: entry(499, 'Client Closed Request', 'The client closed the connection.', 'client'),
+  tickets_exhausted: entry(503, 'Service Unavailable', 'Too many tickets wait to be used.', 'gateway', true),
   not_ready: entry(503, 'Service Unavailable', NOT_READY, 'gateway', true),
   internal: entry(500, 'Internal Server Error', 'An internal server error occurred.', 'gateway'),
 } as const satisfies Record<string, ErrorEntry>

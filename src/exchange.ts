@@ -1,11 +1,13 @@
 /** The one thing that flows: an exchange down the list of policies, a reply back up. */
 
+import type { Socket } from 'node:net'
 import type { GatewayError } from './errors.ts'
+import type { Bearer } from './identity/bearer.ts'
 import type { Identity } from './identity/identity.ts'
 import type { BodySource } from './wire/body.ts'
 import { canonicalName, type FieldLines, fieldName } from './wire/fields.ts'
 import { fieldLine, type RequestFraming } from './wire/request-head.ts'
-import type { RequestHeaders } from './wire/request-headers.ts'
+import { RequestHeaders } from './wire/request-headers.ts'
 
 export type Handler = (exchange: Exchange) => Reply | Promise<Reply>
 
@@ -30,6 +32,25 @@ export interface Reply {
   contentLength: number
   /** Set when this reply is the gateway's own word for a failure. */
   error?: GatewayError
+  /** With status 101: the upstream's end of what becomes of the connection. */
+  tunnel?: UpstreamTunnel
+}
+
+/** A connection to an upstream that has been upgraded, and how the route wants it kept. */
+export interface UpstreamTunnel {
+  readonly socket: Socket
+  /** Bytes that came right behind the head of its answer. */
+  readonly rest: Buffer | null
+  readonly settings: TunnelSettings
+}
+
+export interface TunnelSettings {
+  /** Seconds without a byte in either direction. */
+  readonly idleTimeout: number
+  /** Bytes. */
+  readonly maxFrameSize: number
+  /** What the client hears when its right to be connected ends. */
+  readonly closeCode: number
 }
 
 export type ReplyBody = null | string | Buffer | BodySource
@@ -63,6 +84,8 @@ export interface RequestBody extends BodySource {
   takeWhole(): Buffer | null
   /** The client was asked for the body that it held back: its time to send begins. */
   invited(): void
+  /** It is one side of a conversation, which may be silent for as long as it likes. */
+  untimed(): void
   /** The rest will not come, or must not: whoever takes the body, now or later, hears why. */
   break(error: GatewayError): void
 }
@@ -95,7 +118,22 @@ export interface ExchangeStart {
   readonly framing: RequestFraming
   readonly expectContinue: boolean
   readonly body: RequestBody | null
+  /** The client's protocol (default: HTTP/1.1). */
+  readonly protocol?: Protocol
+  readonly upgrade?: boolean
 }
+
+export type Protocol = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
+
+/** Why the gateway ended what was meant to last: a WebSocket or an event stream. */
+export type EndReason =
+  | 'token_expired'
+  | 'token_revoked'
+  | 'company_blocked'
+  | 'idle_timeout'
+  | 'frame_too_large'
+  | 'slow_client'
+  | 'draining'
 
 /**
  * Everything that is known of one request. Each field is written by one stage, named in its section;
@@ -103,25 +141,28 @@ export interface ExchangeStart {
  */
 export class Exchange {
   // Written by edge/receive
-  readonly id: string
+  id: string
   /** `performance.now()` at the arrival of the head, in ms. */
   readonly startedAt: number
   readonly method: string
   /** Origin form, as it arrived: raw path and query. */
-  readonly target: string
+  target: string
   /** The raw path of `target`. */
-  readonly rawPath: string
+  rawPath: string
   /** The raw query of `target` with its `?`, or ''. */
-  readonly query: string
+  query: string
   /** Host and port as the client gave them, in the target or the Host header; '' where it gave none. */
-  readonly authority: string
+  authority: string
   /** Lower case, without port. */
-  readonly host: string
-  readonly headers: RequestHeaders
-  readonly client: Client
+  host: string
+  headers: RequestHeaders
+  client: Client
   readonly framing: RequestFraming
   readonly expectContinue: boolean
   readonly body: RequestBody | null
+  readonly protocol: Protocol
+  /** The client asks for a WebSocket (RFC 6455) in place of an answer. */
+  readonly upgrade: boolean
   /** Takes answers that come before the answer; set by the edge before the flow begins. */
   early: EarlyAnswers | null = null
 
@@ -131,11 +172,17 @@ export class Exchange {
   route: RouteInfo | null = null
   params: Readonly<Record<string, string>> = NO_PARAMS
 
+  // Written by policies/stream-credentials
+  /** Credentials that came from where browsers can put them; null: look into the header. */
+  streamBearer: Bearer | null = null
+
   // Written by policies/authenticate
   identity: Identity | null = null
 
   // Written by policies, read by upstream/send
-  readonly upstreamHeaders = new UpstreamHeaders()
+  /** `query` as it goes to the upstream: without what is meant for the gateway alone. */
+  upstreamQuery: string
+  upstreamHeaders = new UpstreamHeaders()
 
   // Written by upstream/send
   upstream = ''
@@ -147,6 +194,12 @@ export class Exchange {
   error: GatewayError | null = null
   bytesSent = 0
   outcome: Outcome | null = null
+  /** Set where the gateway ended a WebSocket or an event stream. */
+  endReason: EndReason | null = null
+  /** The first close code that was seen of a WebSocket, or that the gateway sent. */
+  closeCode = 0
+  /** Bytes of a WebSocket that the client sent. Those of a body are for the body to count. */
+  bytesReceived = 0
 
   #aborted = false
   #working: Abortable | null = null
@@ -166,6 +219,31 @@ export class Exchange {
     this.framing = start.framing
     this.expectContinue = start.expectContinue
     this.body = start.body
+    this.protocol = start.protocol ?? 'HTTP/1.1'
+    this.upgrade = start.upgrade ?? false
+    this.upstreamQuery = this.query
+  }
+
+  /**
+   * It goes on for long, and nobody will ask again what its request said: only what the log tells at its end is kept.
+   * Its texts are parts of the whole head otherwise, a kilobyte or two for each open stream.
+   */
+  lasts(): void {
+    const { ip, protocol } = this.client
+    this.id = detached(this.id)
+    this.rawPath = detached(this.rawPath)
+    this.target = this.rawPath
+    this.query = ''
+    this.upstreamQuery = ''
+    this.authority = ''
+    this.host = ''
+    this.path = ''
+    this.params = NO_PARAMS
+    this.headers = NO_HEADERS
+    this.client = { ip, protocol, forwardedLines: '' }
+    this.upstreamHeaders = NO_UPSTREAM_HEADERS
+    this.early = null
+    this.streamBearer = null
   }
 
   /** The client is gone: nobody will read an answer. */
@@ -240,6 +318,15 @@ export class UpstreamHeaders {
   get names(): ReadonlySet<string> | null {
     return this.#names
   }
+}
+
+const NO_HEADERS = new RequestHeaders([])
+NO_HEADERS.freeze()
+const NO_UPSTREAM_HEADERS = new UpstreamHeaders()
+
+/** The same text, ASCII, as no part of another. */
+function detached(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
 }
 
 function withoutLines(lines: string, canonical: string): string {

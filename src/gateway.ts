@@ -1,7 +1,7 @@
 /** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
 
 import { routableOf, segmentsOf } from './config/routable.ts'
-import type { GatewayConfig, RouteConfig, UpstreamConfig } from './config/schema.ts'
+import { type GatewayConfig, type RouteConfig, type UpstreamConfig, upstreamSchema } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
 import type { GatewayError } from './errors.ts'
 import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
@@ -9,14 +9,21 @@ import { JwksKeys } from './identity/jwks.ts'
 import { JwksFetcher } from './identity/jwks-fetcher.ts'
 import type { KeySource } from './identity/key-source.ts'
 import { type Revocations, TokenVerifier } from './identity/verify.ts'
+import { Lifetimes } from './lifetimes.ts'
 import { pipelineOf } from './pipeline.ts'
+import type { SignOut } from './policies/auth-service.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
 import { problemReply } from './problem.ts'
-import { fillTemplate, type Rewrite, stripSegments } from './route/rewrite.ts'
+import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
+import { takesTickets, ticketRoute } from './service/tickets.ts'
+import { Tickets } from './store/tickets.ts'
 import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
+import { Http2Pool } from './upstream/http2-pool.ts'
+import { createHttp2Sender } from './upstream/http2-send.ts'
+import { locationMapper, type PathChange } from './upstream/location.ts'
 import { Pool } from './upstream/pool.ts'
 import { createSender } from './upstream/send.ts'
 import { canonicalName } from './wire/fields.ts'
@@ -40,7 +47,16 @@ export interface Gateway {
 /** Fields of answers that the gateway writes itself. */
 const OWN_ANSWER_FIELDS = ['content-length', 'x-request-id', 'x-process-time']
 
-const REPLACED: ReadonlySet<string> = new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS])
+/** What upstreams say to an nginx right in front of them. One in front of the gateway is not meant, and would obey. */
+const NGINX_FIELDS = [
+  'x-accel-buffering',
+  'x-accel-charset',
+  'x-accel-expires',
+  'x-accel-limit-rate',
+  'x-accel-redirect',
+]
+
+const REPLACED: ReadonlySet<string> = new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS, ...NGINX_FIELDS])
 const COOKIES: ReadonlySet<string> = new Set(['cookie'])
 const NONE: ReadonlySet<string> = new Set()
 
@@ -51,6 +67,11 @@ export interface Shared {
   /** Whether all of them can answer what their routes promise. */
   readonly ready?: () => boolean
   readonly revocations?: Revocations
+  /** Without it sign-outs go by unheard. */
+  readonly signOut?: SignOut
+  /** What lasts, in this thread. */
+  readonly lifetimes?: Lifetimes
+  readonly tickets?: Tickets
 }
 
 /** @param draining whether the gateway is stopping, for its readiness */
@@ -62,7 +83,10 @@ export function buildGateway(
 ): Gateway {
   const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
   const verifier = verifierOf(config, jwks, shared.revocations ?? null)
-  const pools = new Map<string, Pool>()
+  const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
+  const signOut = shared.signOut ?? (() => {})
+  const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
+  const pools = new Map<string, Pool | Http2Pool>()
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
@@ -70,22 +94,22 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map((route, index) => {
-    const policies = pipelineOf(route, config, verifier)
+    const policies = pipelineOf(route, config, { verifier, tickets, signOut })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
-  const own = serviceRoutes(config, { ready: shared.ready ?? ready, draining }).map(
-    ({ path, methods, handle }) => ({
-      name: `gateway ${path}`,
-      path,
-      host: null,
-      segments: segmentsOf(path),
-      methods: new Set(methods),
-      headers: [],
-      crossOrigin: config.cors !== false,
-      handle: compose(frame(methods), handle),
-    }),
-  )
+  const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
+  if (tickets !== null) services.push(ticketRoute(config, verifier, tickets))
+  const own = services.map(({ path, methods, policies = [], handle }) => ({
+    name: `gateway ${path}`,
+    path,
+    host: null,
+    segments: segmentsOf(path),
+    methods: new Set(methods),
+    headers: [],
+    crossOrigin: config.cors !== false,
+    handle: compose([...frame(methods), ...policies], handle),
+  }))
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
     handle: dispatch([...compiled, ...own], frame),
@@ -120,20 +144,24 @@ export function buildGateway(
       return () => reply(respond.status, [...headers], body)
     }
     const pool = poolOf(route.upstream!, place)
-    const { rewrite, strippedPrefix } = rewriteOf(route)
-    return createSender({
-      pool,
+    const { change, strippedPrefix } = pathChangeOf(route)
+    const { authority, tls, preserveHost, basePath } = pool.endpoint
+    const options = {
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
       // The same objects for all routes: what was derived from a section by them then serves them all.
       rules: route.forwardCookies ? withCookies : withoutCookies,
       replaced: REPLACED,
-      rewrite,
+      rewrite: change?.rewrite ?? null,
       strippedPrefix,
-    })
+      location: locationMapper({ authority, secure: tls !== null, preserveHost, basePath, change }),
+      eventStreams: { settings: route.eventStream, lifetimes },
+    }
+    if (pool instanceof Http2Pool) return createHttp2Sender({ ...options, pool })
+    return createSender({ ...options, pool, tunnel: route.websocket === false ? null : route.websocket })
   }
 
   /** Routes that name the same upstream, or the same URL, share its connections. */
-  function poolOf(upstream: string | UpstreamConfig, place: string): Pool {
+  function poolOf(upstream: string | UpstreamConfig, place: string): Pool | Http2Pool {
     const isName = typeof upstream === 'string' && Object.hasOwn(config.upstreams, upstream)
     const name = typeof upstream === 'string' ? upstream : `${place} ${upstream.url}`
     let pool = pools.get(name)
@@ -141,9 +169,10 @@ export function buildGateway(
       const settings = isName
         ? config.upstreams[upstream]!
         : typeof upstream === 'string'
-          ? { url: upstream.replace(/\/+$/, ''), preserveHost: false, idleTimeout: 4, timeouts: {} }
+          ? upstreamSchema.parse({ url: upstream })
           : upstream
-      pool = new Pool(endpointOf(name, settings, config.client))
+      const endpoint = endpointOf(name, settings, config.client)
+      pool = endpoint.protocol === 'http/1.1' ? new Pool(endpoint) : new Http2Pool(endpoint)
       pools.set(name, pool)
     }
     return pool
@@ -154,16 +183,23 @@ function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): Dis
   return { ...routableOf(route), name: route.name ?? route.path, path: route.path, crossOrigin, handle }
 }
 
-function rewriteOf(route: RouteConfig): { rewrite: Rewrite | null; strippedPrefix: string | null } {
+function pathChangeOf(route: RouteConfig): { change: PathChange | null; strippedPrefix: string | null } {
   const segments = segmentsOf(route.path)
-  if (route.rewrite !== undefined)
-    return { rewrite: fillTemplate(route.rewrite, segments), strippedPrefix: null }
-  if (route.stripPrefix === false) return { rewrite: null, strippedPrefix: null }
+  if (route.rewrite !== undefined) {
+    const fixed = segments.filter(({ kind }) => kind !== 'wildcard').length
+    return {
+      change: { rewrite: fillTemplate(route.rewrite, segments), segments: fixed },
+      strippedPrefix: null,
+    }
+  }
+  if (route.stripPrefix === false) return { change: null, strippedPrefix: null }
   const prefix =
     route.stripPrefix === true ? route.path.replace(/\/\*$/, '') : route.stripPrefix.replace(/\/$/, '')
   const count = prefix.split('/').length - 1
+  const strip = stripSegments(count)
+  const isAuthRoot = route.authService !== false && count >= segments.length - 1
   return {
-    rewrite: stripSegments(count),
+    change: { rewrite: isAuthRoot ? withoutVersion(strip) : strip, segments: count },
     strippedPrefix: prefix === '' || prefix.includes('{') ? null : prefix,
   }
 }

@@ -23,8 +23,15 @@ export async function listening(
   return (server.address() as AddressInfo).port
 }
 
+/** The ports of the front door. */
+export interface Ports {
+  readonly plain: number
+  /** null: no certificate is configured. */
+  readonly tls: number | null
+}
+
 /** A URL to connect to, for an address to listen on. */
-export function urlOf(host: string, port: number): string {
+export function urlOf(host: string, port: number, scheme: 'http' | 'https' = 'http'): string {
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
-  return `http://${name}:${port}`
+  return `${scheme}://${name}:${port}`
 }

@@ -3,26 +3,47 @@
  * reply comes back up. What a route does not ask for is not in its list.
  */
 
-import type { GatewayConfig, RouteConfig } from './config/schema.ts'
+import type { CorsConfig, GatewayConfig, RouteConfig } from './config/schema.ts'
 import type { Policy } from './exchange.ts'
 import type { TokenVerifier } from './identity/verify.ts'
+import { authService, type SignOut } from './policies/auth-service.ts'
 import { authenticate } from './policies/authenticate.ts'
 import { authorize } from './policies/authorize.ts'
 import { bodyLimit } from './policies/body-limit.ts'
-import { cors } from './policies/cors.ts'
+import { cors, originCheck } from './policies/cors.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
+import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
+import { type WebSocketOptions, websocket } from './policies/websocket.ts'
+import type { Tickets } from './store/tickets.ts'
 
-export function pipelineOf(route: RouteConfig, config: GatewayConfig, verifier: TokenVerifier): Policy[] {
+/** What all pipelines of a gateway have in common. */
+export interface PipelineParts {
+  readonly verifier: TokenVerifier
+  /** null: none are issued */
+  readonly tickets: Tickets | null
+  readonly signOut: SignOut
+}
+
+export function pipelineOf(
+  route: RouteConfig,
+  config: GatewayConfig,
+  { verifier, tickets, signOut }: PipelineParts,
+): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
   const { auth } = route
+  const { audience } = config.identity
+  const streams = streamOptions(route, tickets)
   const steps: (Policy | false)[] = [
     crossOrigin !== false && cors(crossOrigin, route.methods ?? null),
     problems(),
+    route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
+    route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin)),
     limit !== undefined && bodyLimit(limit),
-    auth !== 'none' && authenticate({ verifier, mode: auth, audience: config.identity.audience }),
+    streams !== null && streamCredentials(streams),
+    auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
     auth !== 'none' && identityHeaders(route.claimHeaders),
     auth !== 'required' && opaqueKeys(),
@@ -30,4 +51,19 @@ export function pipelineOf(route: RouteConfig, config: GatewayConfig, verifier: 
     ...route.policies,
   ]
   return steps.filter(step => step !== false)
+}
+
+/** null: on this route credentials come in the header alone. */
+function streamOptions(route: RouteConfig, tickets: Tickets | null): StreamCredentialsOptions | null {
+  const { websocket } = route
+  const subprotocol = websocket !== false && websocket.tokenInSubprotocol
+  if (route.auth === 'none' || !(route.tickets || subprotocol)) return null
+  return { tickets: route.tickets ? tickets : null, subprotocol }
+}
+
+function webSocketOptions(route: RouteConfig, crossOrigin: CorsConfig | false): WebSocketOptions {
+  return {
+    allowed: route.websocket !== false,
+    isAllowedOrigin: crossOrigin === false ? () => false : originCheck(crossOrigin),
+  }
 }

@@ -1,11 +1,16 @@
-/** Failures as `application/problem+json` (RFC 9457), a superset of the first gateway's `{"detail"}`. */
+/** Failures as `application/problem+json` (RFC 9457), a superset of the first gateway's `{"detail"}`; to gRPC in its own way. */
 
 import { asGatewayError } from './errors.ts'
 import { type Exchange, type Reply, reply } from './exchange.ts'
+import { grpcFailure, speaksGrpc } from './grpc.ts'
 
 /** The answer for whatever was thrown or refused. */
-export function problemReply(exchange: Pick<Exchange, 'id'>, thrown: unknown): Reply {
+export function problemReply(
+  exchange: Pick<Exchange, 'id' | 'protocol' | 'headers'>,
+  thrown: unknown,
+): Reply {
   const error = asGatewayError(thrown)
+  if (speaksGrpc(exchange)) return grpcFailure(error)
   const answer = reply(
     error.status,
     ['Content-Type', 'application/problem+json', ...error.headers],

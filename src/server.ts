@@ -11,6 +11,8 @@ import { serve } from './workers/serve.ts'
 
 export interface RunningGateway {
   readonly url: string
+  /** With a certificate: HTTP/1.1 and HTTP/2 over TLS. */
+  readonly tlsUrl: string | null
   readonly adminUrl: string | null
   readonly log: Log
   /** Turns unready, stops accepting, finishes what is in flight within the drain time, ends the rest. */
@@ -59,7 +61,7 @@ export async function startAlone(
   let front: FrontDoor
   let admin: AdminServer | null
   try {
-    front = await serving.listen(server.port, false)
+    front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
     serving.release()
     throw error
@@ -90,14 +92,24 @@ export async function startAlone(
     throw error
   }
   board.phase = 'running'
-  const url = urlOf(server.host, front.port)
+  const { plain, tls } = front.ports
+  const url = urlOf(server.host, plain)
+  const tlsUrl = tls === null ? null : urlOf(server.host, tls, 'https')
   logger.info(
-    { url, admin_url: admin?.url ?? null, pid: process.pid, routes: config.routes.length, workers: 1 },
+    {
+      url,
+      ...(tlsUrl === null ? {} : { tls_url: tlsUrl }),
+      admin_url: admin?.url ?? null,
+      pid: process.pid,
+      routes: config.routes.length,
+      workers: 1,
+    },
     'Gateway listening',
   )
 
   return {
     url,
+    tlsUrl,
     adminUrl: admin?.url ?? null,
     log,
     async close() {

@@ -70,6 +70,8 @@ interface SchemaNode {
       readonly type: string
       readonly defaultValue?: unknown
       readonly innerType?: SchemaNode
+      /** Of a value that is transformed: what is written. */
+      readonly in?: SchemaNode
       readonly options?: readonly SchemaNode[]
       readonly valueType?: SchemaNode
       readonly element?: SchemaNode
@@ -93,7 +95,7 @@ function schemaKeys(): Map<string, string> {
   }
 
   function walk(member: SchemaNode, path: string): void {
-    const { type, defaultValue } = member._zod.def
+    const { type, defaultValue } = (member._zod.def.in ?? member)._zod.def
     const inner = unwrap(member)
     const { options, valueType, element } = inner._zod.def
     const object = (options ?? [inner]).map(unwrap).find(node => node.shape !== undefined)

@@ -1,24 +1,18 @@
 /**
  * A load generator for what wrk cannot do: requests that all differ, and requests sent by the clock. A process of its
- * own: it prepares all requests, says so, waits for the word, and sends back what it saw.
+ * own, which prepares all requests before it waits for the word.
  */
 
-import { once } from 'node:events'
 import { Connection } from './connection.ts'
 import { Histogram } from './histogram.ts'
 import { closedLoop, now, openLoop, type Tally } from './loops.ts'
 import type { Outcome, Plan } from './plan.ts'
+import { asProgram } from './program.ts'
 import { tokenAt } from './tokens.ts'
 
-process.once('message', (plan: Plan) => {
-  run(plan).then(
-    outcome => process.send?.({ outcome }, () => process.exit(0)),
-    error => process.send?.({ error: String(error) }, () => process.exit(1)),
-  )
-})
-process.once('disconnect', () => process.exit(1))
+asProgram(run)
 
-async function run(plan: Plan): Promise<Outcome> {
+async function run(plan: Plan, word: () => Promise<void>): Promise<Outcome> {
   const requests = prepare(plan)
   const tally: Tally = { latency: new Histogram(), lateness: new Histogram(), wrong: 0, errors: [] }
   const onBroken = (error: Error): void => {
@@ -27,8 +21,7 @@ async function run(plan: Plan): Promise<Outcome> {
   const connections = await Promise.all(
     Array.from({ length: plan.connections }, () => Connection.open(plan.port, onBroken)),
   )
-  process.send?.({ ready: true })
-  await once(process, 'message')
+  await word()
   const begin = now()
   const { pace } = plan
   if (pace.kind === 'closed') await closedLoop(connections, requests, plan.expected, tally)

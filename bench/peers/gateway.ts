@@ -22,6 +22,10 @@ export type GatewayChoice = {
   workers?: number
   /** So many routes of a configuration in place of the default ones. */
   routes?: number
+  /** Connections to the upstream at most, in place of the default. */
+  maxConnections?: number
+  /** TLS on a port of its own, with these files. */
+  tls?: { cert: string; key: string; port: number }
   /** Take tokens that the key set of the upstream signs, beside those of the shared secret. */
   keySet?: boolean
 }
@@ -59,12 +63,15 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
     nodeArguments = [],
     under = [],
     workers = 1,
-    routes,
+    routes = 0,
+    maxConnections,
+    tls,
     keySet,
   } = choice
   const upstream = `http://127.0.0.1:${setting.upstreamPort}`
   const config = join(setting.directory, `${name}.config.json`)
-  if (routes !== undefined) await writeFile(config, configuration(upstream, routes))
+  const configured = routes > 0 || maxConnections !== undefined
+  if (configured) await writeFile(config, configuration({ url: upstream, maxConnections }, routes))
   return start({
     name,
     directory: setting.directory,
@@ -75,7 +82,7 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
       ...nodeArguments,
       program(choice),
       'start',
-      ...(routes === undefined ? [] : ['--config', config]),
+      ...(configured ? ['--config', config] : []),
     ],
     cwd: root,
     env: {
@@ -85,15 +92,18 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
       GATEWAY_JWT_SECRET: SECRET,
       GATEWAY_QUERY_SERVICE_URL: upstream,
       GATEWAY_INGEST_SERVICE_URL: upstream,
+      ...(tls === undefined
+        ? {}
+        : { GATEWAY_TLS_CERT: tls.cert, GATEWAY_TLS_KEY: tls.key, GATEWAY_TLS_PORT: String(tls.port) }),
       ...(keySet ? { GATEWAY_JWKS_URL: `${upstream}/jwks` } : {}),
     },
   })
 }
 
 /** So many routes, each with a path of its own, and the default one of the query service. */
-function configuration(url: string, routes: number): string {
+function configuration(service: { url: string; maxConnections: number | undefined }, routes: number): string {
   return JSON.stringify({
-    upstreams: { service: { url } },
+    upstreams: { service },
     routes: [
       { path: '/api/v1/query/*', upstream: 'service' },
       ...Array.from({ length: routes }, (_, number) => ({

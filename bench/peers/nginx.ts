@@ -22,6 +22,16 @@ export const nginx: Contender = {
   start: setting => startProxy('nginx', setting, { directives: '', location: '' }),
 }
 
+/** The same for streams: every piece of an answer leaves as it comes. */
+export const nginxUnbuffered: Contender = {
+  ...nginx,
+  name: 'nginx-unbuffered',
+  label: 'nginx, proxy_buffering off (no check, no log)',
+  about: 'One worker, keep-alive upstream, proxy_buffering off; it checks and logs nothing.',
+  start: setting =>
+    startProxy('nginx-unbuffered', setting, { directives: '', location: 'proxy_buffering off;' }),
+}
+
 export const nginxNjs: Contender = {
   name: 'nginx-njs',
   label: 'nginx + njs (no log)',

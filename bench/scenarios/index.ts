@@ -5,20 +5,30 @@ import { race } from '../race.ts'
 import { raceResult } from '../race-result.ts'
 import type { Result } from '../result.ts'
 import type { Run } from '../run.ts'
+import { echo } from './echo.ts'
+import { firstEvent } from './first-event.ts'
+import { http2OverTls } from './http2.ts'
 import { idle } from './idle.ts'
 import { latency } from './latency.ts'
 import { RACES, type Race } from './races.ts'
+import { sockets } from './sockets.ts'
 import { startup } from './startup.ts'
 import { transfer } from './transfer.ts'
 
 /** Null: nobody could take part. */
 export type Scenario = (run: Run) => Promise<Result | null>
 
+const NEEDED = ['wrk', 'nginx', 'libnginx-mod-http-js']
+
 /** All scenarios, in the order in which they run and are shown. */
 export const SCENARIOS: Record<string, Scenario> = {
   ...Object.fromEntries(Object.entries(RACES).map(([name, one]) => [name, asScenario(name, one)])),
   latency: needing(latency),
   idle: needing(idle),
+  'first-event': firstEvent,
+  echo,
+  sockets: needing(sockets, ['wrk']),
+  http2: needing(http2OverTls, [...NEEDED, 'nghttp2-client', 'openssl']),
   startup,
   transfer,
 }
@@ -42,9 +52,9 @@ function asScenario(name: string, one: Race): Scenario {
 }
 
 /** Leaves a scenario out, with a word, where its load or its upstream cannot run. */
-function needing(scenario: Scenario): Scenario {
+function needing(scenario: Scenario, packages: string[] = NEEDED): Scenario {
   return async run => {
-    const reason = await missingPackages(['wrk', 'nginx', 'libnginx-mod-http-js'])
+    const reason = await missingPackages(packages)
     if (reason === null) return scenario(run)
     run.say(`left out, the load and the upstream are missing: ${reason}`)
     return null

@@ -1,4 +1,7 @@
-/** `POST /revocations`: a session or a user whose tokens are refused from now on, in all workers at once. */
+/**
+ * `POST /revocations`: a session, a user or a company whose tokens are refused from now on, in all workers at once.
+ * `DELETE /revocations` takes it back.
+ */
 
 import type { IncomingMessage } from 'node:http'
 import * as z from 'zod'
@@ -11,17 +14,27 @@ const expiry = z
   .number()
   .positive()
   .max(366 * DAY)
-  .default(DAY)
 
 const body = z.union([
-  z.strictObject({ session_id: id, expires_in: expiry }),
-  z.strictObject({ user_id: id, expires_in: expiry }),
+  z.strictObject({ session_id: id, expires_in: expiry.default(DAY) }),
+  z.strictObject({ user_id: id, expires_in: expiry.default(DAY) }),
+  // What a company did, or did not pay, is not over with its tokens: somebody has to say so.
+  z.strictObject({ company_id: id, expires_in: expiry.default(Number.POSITIVE_INFINITY) }),
 ])
+
+interface Named {
+  readonly kind: RevokedKind
+  readonly name: string
+  /** Seconds. */
+  readonly expiresIn: number
+}
 
 export interface AdminReply {
   readonly status: number
   readonly body: object | null
 }
+
+const NO_CONTENT: AdminReply = { status: 204, body: null }
 
 /** Names that are kept before those that are over are looked for. */
 const PRUNE_AT = 1_000
@@ -43,24 +56,16 @@ export class RevocationsApi {
   }
 
   async add(request: IncomingMessage): Promise<AdminReply> {
-    // Browsers send JSON to foreign places only after a preflight, which nothing here answers.
-    if (!/^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '')) {
-      return problem(415, 'Unsupported Media Type', 'Send application/json.')
-    }
-    const text = await boundedText(request)
-    if (text === null) return problem(413, 'Content Too Large', `At most ${MAX_BODY_BYTES} bytes.`)
-    const parsed = body.safeParse(jsonOf(text))
-    if (!parsed.success) {
-      const form = '{"session_id": "…"} or {"user_id": "…"}, with expires_in (seconds) if not a day'
-      return problem(400, 'Bad Request', `The body must be ${form}.`)
-    }
-    const { data } = parsed
-    return 'session_id' in data
-      ? this.#revoke('session', data.session_id, data.expires_in)
-      : this.#revoke('user', data.user_id, data.expires_in)
+    const named = await namedBy(request)
+    return 'status' in named ? named : this.#revoke(named)
   }
 
-  #revoke(kind: RevokedKind, name: string, expiresIn: number): AdminReply {
+  async remove(request: IncomingMessage): Promise<AdminReply> {
+    const named = await namedBy(request)
+    return 'status' in named ? named : this.#restore(named)
+  }
+
+  #revoke({ kind, name, expiresIn }: Named): AdminReply {
     const now = Date.now()
     const until = now + expiresIn * 1000
     if (!this.#revocations.revoke(kind, name, until, now)) {
@@ -74,10 +79,41 @@ export class RevocationsApi {
       this.list(now)
       this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#until.size)
     }
-    const key = `${kind}|${name}`
+    const key = keyOf(kind, name)
     this.#until.set(key, Math.max(until, this.#until.get(key) ?? 0))
-    return { status: 204, body: null }
+    return NO_CONTENT
   }
+
+  /** Asks the shared table, for users who signed out through the gateway are in it as well. */
+  #restore({ kind, name }: Named): AdminReply {
+    this.#until.delete(keyOf(kind, name))
+    if (this.#revocations.restore(kind, name, Date.now())) return NO_CONTENT
+    return problem(404, 'Not Found', `This ${kind} is not revoked.`)
+  }
+}
+
+function keyOf(kind: RevokedKind, name: string): string {
+  return `${kind}|${name}`
+}
+
+/** What a request is about, or what is wrong with it. */
+async function namedBy(request: IncomingMessage): Promise<Named | AdminReply> {
+  // Browsers send JSON to foreign places only after a preflight, which nothing here answers.
+  if (!/^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '')) {
+    return problem(415, 'Unsupported Media Type', 'Send application/json.')
+  }
+  const text = await boundedText(request)
+  if (text === null) return problem(413, 'Content Too Large', `At most ${MAX_BODY_BYTES} bytes.`)
+  const parsed = body.safeParse(jsonOf(text))
+  if (!parsed.success) {
+    const form = '{"session_id": "…"}, {"user_id": "…"} or {"company_id": "…"}'
+    return problem(400, 'Bad Request', `The body must be ${form}, with expires_in (seconds) if need be.`)
+  }
+  const { data } = parsed
+  const expiresIn = data.expires_in
+  if ('session_id' in data) return { kind: 'session', name: data.session_id, expiresIn }
+  if ('user_id' in data) return { kind: 'user', name: data.user_id, expiresIn }
+  return { kind: 'company', name: data.company_id, expiresIn }
 }
 
 function problem(status: number, title: string, detail: string): AdminReply {

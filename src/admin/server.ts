@@ -33,6 +33,8 @@ export async function startAdmin(
     const path = request.url?.split('?', 1)[0]
     if (path === '/revocations' && request.method === 'POST')
       return answer(response, revocations.add(request))
+    if (path === '/revocations' && request.method === 'DELETE')
+      return answer(response, revocations.remove(request))
     request.resume()
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })

@@ -92,7 +92,7 @@ function reportWarnings(loaded: Loaded): void {
 function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: string }): string {
   const at = `${error.address ?? ''}:${error.port ?? ''}`
   if (error.code === 'EADDRINUSE') {
-    return `${at} is in use: stop what listens there, or set PORT (front) or GATEWAY_ADMIN_PORT (admin, or off)`
+    return `${at} is in use: stop what listens there, or set PORT (front), GATEWAY_TLS_PORT (front, TLS) or GATEWAY_ADMIN_PORT (admin, or off)`
   }
   if (error.code === 'EACCES') return `no permission to listen on ${at}: choose a port over 1023`
   if (error.code === 'EADDRNOTAVAIL')

@@ -42,6 +42,14 @@ describe('a sound configuration', () => {
         { path: '/d/{id}/*', upstream: UPSTREAM, stripPrefix: '/d/{id}' },
       ],
     },
+    'an auth service whose administration is closed, or open': {
+      routes: [
+        { path: '/auth/*', upstream: UPSTREAM, authService: true },
+        { path: '/realm/{admin}/*', upstream: UPSTREAM, authService: true, rewrite: '/{admin}/*' },
+        { path: '/admin/*', upstream: UPSTREAM, authService: { admin: true } },
+        { path: '/invite/*', upstream: UPSTREAM },
+      ],
+    },
     'a rewritten path': { routes: [{ path: '/a/{id}/*', upstream: UPSTREAM, rewrite: '/x/{id}/*' }] },
     'routes that differ in host, method or headers': {
       routes: [
@@ -142,6 +150,16 @@ describe('a route', () => {
       /^routes\[0\]\.rewrite stands beside/,
     ],
     [
+      'an admin path of an auth service that closes it',
+      { path: '/auth/admin/*', authService: true },
+      /^routes\[0\]\.path has a segment that authService closes/,
+    ],
+    [
+      'a rewrite to such a path',
+      { path: '/auth/*', authService: { admin: false }, rewrite: '/Invite/*' },
+      /^routes\[0\]\.rewrite has a segment that authService closes/,
+    ],
+    [
       'a rewrite of what is not in the path',
       { path: '/a/{b}', rewrite: '/{c}' },
       /^routes\[0\]\.rewrite uses \{c\}/,
@@ -171,6 +189,16 @@ describe('a route', () => {
       'claim headers without a token',
       { path: '/a', auth: 'none', claimHeaders: { 'X-A': 'a' } },
       /^routes\[0\]\.claimHeaders needs a token/,
+    ],
+    [
+      'tickets without a token',
+      { path: '/a', auth: 'none', tickets: true },
+      /^routes\[0\]\.tickets stand for/,
+    ],
+    [
+      'tokens in subprotocols that nobody looks at',
+      { path: '/a', auth: 'none', websocket: { tokenInSubprotocol: true } },
+      /^routes\[0\]\.websocket\.tokenInSubprotocol is for tokens/,
     ],
     [
       'a CA that is not there',
@@ -226,6 +254,12 @@ describe('a route', () => {
   })
 })
 
+test('the path of tickets is one path', () => {
+  for (const path of ['/tickets/*', '/tickets/{id}', '/a//b', '/a?b'])
+    assert.match(check({ tickets: { path } }).join('\n'), /^tickets\.path /, path)
+  assert.deepEqual(check({ tickets: { path: '/v2/tickets' } }), [])
+})
+
 describe('a route that would never be chosen', () => {
   const pairs: [string, RouteOptions, RouteOptions][] = [
     ['the same path', { path: '/a' }, { path: '/a' }],
@@ -257,6 +291,7 @@ describe('timeouts', () => {
     const problems = check({
       server: { headerTimeout: 0, bodyTimeout: 0 },
       client: { timeouts: { connect: 0, firstByte: 0, idle: 0 } },
+      tickets: { lifetime: 0 },
       upstreams: { a: { url: UPSTREAM, timeouts: { firstByte: 0 } } },
       routes: [{ path: '/a', upstream: 'a', timeouts: { idle: 0 } }],
     }).join('\n')
@@ -266,6 +301,7 @@ describe('timeouts', () => {
       'client.timeouts.connect',
       'client.timeouts.firstByte',
       'client.timeouts.idle',
+      'tickets.lifetime',
       'upstreams.a.timeouts.firstByte',
       'routes[0].timeouts.idle',
     ]) {

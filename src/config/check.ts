@@ -1,10 +1,12 @@
 /** What a schema cannot say: names that must exist, files that must be readable, rules that must not contradict. */
 
 import { readFileSync } from 'node:fs'
+import { isAdminPath } from '../route/auth-paths.ts'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
 import type { SchemaProblem } from './problem.ts'
-import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig } from './schema.ts'
+import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamConfig } from './schema.ts'
+import { checkTls } from './tls.ts'
 import { serviceUrl } from './values.ts'
 
 export const MIN_SECRET_BYTES = 32
@@ -22,8 +24,10 @@ export function checkConfig(config: GatewayConfig): SchemaProblem[] {
   }
   checkIdentity(config, report)
   checkTimeouts(config, report)
+  checkTls(config, report)
+  checkTickets(config, report)
   for (const [name, upstream] of Object.entries(config.upstreams))
-    checkCa(upstream.ca, ['upstreams', name], report)
+    checkUpstream(upstream, ['upstreams', name], report)
   for (const [index, route] of config.routes.entries()) checkRoute(config, route, ['routes', index], report)
   checkDuplicates(config.routes, report)
   return problems
@@ -75,6 +79,7 @@ function checkTimeouts(config: GatewayConfig, report: Report): void {
     [['server'], timesOf(config.server)],
     [['identity', 'jwks'], config.identity.jwks === undefined ? {} : timesOf(config.identity.jwks)],
     [['client', 'timeouts'], config.client.timeouts],
+    [['tickets'], { lifetime: config.tickets.lifetime }],
   ]
   for (const [name, upstream] of Object.entries(config.upstreams)) {
     places.push([['upstreams', name, 'timeouts'], upstream.timeouts as Partial<Record<string, number>>])
@@ -93,6 +98,13 @@ function checkTimeouts(config: GatewayConfig, report: Report): void {
   }
 }
 
+function checkTickets({ tickets }: GatewayConfig, report: Report): void {
+  const segments = parsePattern(tickets.path)
+  if (typeof segments === 'string') report(['tickets', 'path'], segments)
+  else if (segments.some(({ kind }) => kind !== 'static'))
+    report(['tickets', 'path'], 'must be one path, without {parameter} or *')
+}
+
 function checkRoute(
   config: GatewayConfig,
   route: RouteConfig,
@@ -107,6 +119,7 @@ function checkRoute(
   checkTarget(config, route, at, report)
   checkRewrite(route, segments, at, report)
   checkGuards(route, at, report)
+  checkAuthService(route, at, report)
 }
 
 function checkTarget(
@@ -133,7 +146,7 @@ function checkTarget(
       if (issue !== undefined) report([...at, 'upstream'], issue.message)
     }
   }
-  if (typeof upstream === 'object') checkCa(upstream.ca, [...at, 'upstream'], report)
+  if (typeof upstream === 'object') checkUpstream(upstream, [...at, 'upstream'], report)
 }
 
 function checkRewrite(
@@ -176,6 +189,12 @@ function checkGuards(route: RouteConfig, at: readonly PropertyKey[], report: Rep
   if (route.auth === 'none' && Object.keys(route.claimHeaders).length > 0) {
     report([...at, 'claimHeaders'], 'needs a token, but auth is "none"')
   }
+  if (route.auth === 'none' && route.tickets) {
+    report([...at, 'tickets'], 'stand for tokens, but auth is "none"')
+  }
+  if (route.auth === 'none' && route.websocket !== false && route.websocket.tokenInSubprotocol) {
+    report([...at, 'websocket', 'tokenInSubprotocol'], 'is for tokens, but auth is "none"')
+  }
   const names = new Map<string, string>()
   for (const name of Object.keys(route.claimHeaders)) {
     const canonical = canonicalName(name)
@@ -185,6 +204,19 @@ function checkGuards(route: RouteConfig, at: readonly PropertyKey[], report: Rep
     names.set(canonical, name)
     if (RESERVED.has(canonical) || canonical.startsWith('x-forwarded-')) {
       report([...at, 'claimHeaders', name], 'is a header that the gateway writes itself: choose another name')
+    }
+  }
+}
+
+/** Such a route would answer with nothing but refusals. */
+function checkAuthService(route: RouteConfig, at: readonly PropertyKey[], report: Report): void {
+  if (route.authService === false || route.authService.admin) return
+  for (const key of ['path', 'rewrite'] as const) {
+    if (isAdminPath(route[key]?.replace(/\{[^}]*\}/g, '*') ?? '')) {
+      report(
+        [...at, key],
+        'has a segment that authService closes (admin, invite, scim): name it otherwise, or set authService.admin',
+      )
     }
   }
 }
@@ -204,6 +236,22 @@ const RESERVED: ReadonlySet<string> = new Set([
   'x-real-ip',
   'via',
 ])
+
+function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], report: Report): void {
+  checkCa(upstream.ca, at, report)
+  const { protocol, url } = upstream
+  const secure = /^https:/i.test(url)
+  if (protocol === 'h2' && !secure)
+    report(
+      [...at, 'protocol'],
+      'is h2, HTTP/2 over TLS, but the url is http: write https, or h2c for HTTP/2 without TLS',
+    )
+  if (protocol === 'h2c' && secure)
+    report(
+      [...at, 'protocol'],
+      'is h2c, HTTP/2 without TLS, but the url is https: write http, or h2 for HTTP/2 over TLS',
+    )
+}
 
 function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
   if (ca === undefined) return

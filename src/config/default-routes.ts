@@ -19,17 +19,25 @@ export function defaultRoutes(environment: Environment): {
   const query = environment.GATEWAY_QUERY_SERVICE_URL || QUERY_DEFAULT
   const auth = environment.GATEWAY_AUTH_SERVICE_URL
   const authPath = '/api/v1/auth/*'
+  // Browsers cannot set headers on a WebSocket or an EventSource: another way in, for those alone.
+  const streams = { tickets: true, websocket: { tokenInSubprotocol: true } }
   const options: Services = {
     upstreams: { ingest: { url: ingest }, query: { url: query } },
     routes: [
-      { name: 'ingest', path: '/api/v1/ingest/*', methods: METHODS, upstream: 'ingest' },
-      { name: 'query', path: '/api/v1/query/*', methods: METHODS, upstream: 'query' },
+      { name: 'ingest', path: '/api/v1/ingest/*', methods: METHODS, upstream: 'ingest', ...streams },
+      { name: 'query', path: '/api/v1/query/*', methods: METHODS, upstream: 'query', ...streams },
     ],
   }
-  const authRoute = { name: 'auth', path: authPath, methods: [...METHODS, 'OPTIONS'], auth: 'none' as const }
+  const authRoute = {
+    name: 'auth',
+    path: authPath,
+    methods: [...METHODS, 'OPTIONS'],
+    auth: 'none' as const,
+    authService: { admin: isTrue(environment.GATEWAY_AUTH_ALLOW_ADMIN) },
+  }
   if (auth) {
     options.upstreams.auth = { url: auth }
-    const stripPrefix = /^(1|true|yes|on)$/i.test(environment.GATEWAY_AUTH_STRIP_PREFIX ?? '')
+    const stripPrefix = isTrue(environment.GATEWAY_AUTH_STRIP_PREFIX)
     options.routes.push({ ...authRoute, upstream: 'auth', stripPrefix })
   } else {
     options.routes.push({ ...authRoute, policies: [authNotConfigured], respond: { status: 501 } })
@@ -42,6 +50,10 @@ export function defaultRoutes(environment: Environment): {
       ['upstreams.auth.url', 'GATEWAY_AUTH_SERVICE_URL'],
     ]),
   }
+}
+
+function isTrue(text = ''): boolean {
+  return /^(1|true|yes|on)$/i.test(text)
 }
 
 function authNotConfigured(): never {

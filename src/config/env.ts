@@ -24,6 +24,8 @@ const number = (text: string): unknown => (/^\s*\d+(\.\d+)?\s*$/.test(text) ? Nu
 const logLevel = (text: string): string =>
   ({ warn: 'warning', fatal: 'critical' })[lower(text)] ?? lower(text)
 const autoOrNumber = (text: string): unknown => (lower(text) === 'auto' ? 'auto' : number(text))
+/** Left as text when it is neither: the schema then says what is wrong with it. */
+const flag = (text: string): unknown => ({ true: true, false: false })[lower(text)] ?? text
 const offOrPort = (text: string): string => (lower(text) === 'off' ? 'off' : text)
 
 /** Everything that maps one to one. Lists of origins are read below, the services in default-routes.ts. */
@@ -34,6 +36,17 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     path: ['server', 'workers'],
     read: autoOrNumber,
     help: 'threads that serve, or auto: one for each granted CPU (auto)',
+  },
+  GATEWAY_TLS_CERT: {
+    path: ['server', 'tls', 'cert'],
+    help: 'file with the certificate and its chain, for HTTP/1.1 and HTTP/2 over TLS',
+  },
+  GATEWAY_TLS_KEY: { path: ['server', 'tls', 'key'], help: 'file with its private key' },
+  GATEWAY_TLS_PORT: { path: ['server', 'tls', 'port'], help: 'port for TLS, beside the plain one (8443)' },
+  GATEWAY_HTTP2_CLEARTEXT: {
+    path: ['server', 'http2', 'cleartext'],
+    read: flag,
+    help: 'true: HTTP/2 with prior knowledge on the plain port (false)',
   },
   GATEWAY_PROJECT_NAME: { path: ['name'], help: 'name in / and /health (Nyro API Gateway)' },
   GATEWAY_LOG_LEVEL: { path: ['log', 'level'], read: logLevel, help: `${LOG_LEVELS.join(', ')} (info)` },
@@ -103,6 +116,7 @@ export const OTHER_SETTINGS: Readonly<Record<string, string>> = {
   GATEWAY_QUERY_SERVICE_URL: 'query service, for /api/v1/query/*',
   GATEWAY_AUTH_SERVICE_URL: 'auth service, for /api/v1/auth/* (501 without it)',
   GATEWAY_AUTH_STRIP_PREFIX: 'true: the auth service gets /token for /api/v1/auth/token (false)',
+  GATEWAY_AUTH_ALLOW_ADMIN: 'true: admin paths of the auth service are open (false)',
   GATEWAY_CORS_ORIGINS:
     'allowed origins, comma-separated; * within a label makes a pattern (http://localhost:3000)',
   VERCEL_FRONTEND_URL: 'one more allowed origin',

@@ -57,6 +57,27 @@ describe('a configuration', () => {
     assert.equal(config!.admin.host, '127.0.0.1')
   })
 
+  for (const [text, admin] of [
+    [undefined, false],
+    ['', false],
+    ['false', false],
+    ['admin', false],
+    ['true', true],
+    ['1', true],
+  ] as const) {
+    test(`of the environment with GATEWAY_AUTH_ALLOW_ADMIN=${text} ${admin ? 'opens' : 'closes'} the admin paths of the auth service`, async () => {
+      for (const auth of ['http://auth:9999', undefined]) {
+        const env = { GATEWAY_AUTH_SERVICE_URL: auth, GATEWAY_AUTH_ALLOW_ADMIN: text }
+        const { config } = await loadConfig({
+          env: { ...env, GATEWAY_JWT_SECRET: SECRET },
+          directory,
+          dotenv: false,
+        })
+        assert.deepEqual(config!.routes.find(({ name }) => name === 'auth')!.authService, { admin })
+      }
+    })
+  }
+
   test('is frozen to its depth', async () => {
     const config = await configOf({ routes: [ROUTE], upstreams: { a: { url: 'http://h' } } })
     const isFrozen = (value: unknown): boolean =>

@@ -10,6 +10,7 @@ import { type ConfigFile, type FileSource, fillVariables, findConfigFile, readCo
 import { isObject, parseOptions } from './parse.ts'
 import { dotted, type Problem, type SchemaProblem } from './problem.ts'
 import type { GatewayConfig, GatewayOptions } from './schema.ts'
+import { certificateWarnings } from './tls.ts'
 
 export interface LoadOptions {
   /** Config file; default: GATEWAY_CONFIG, or gateway.config.* in the directory. */
@@ -99,7 +100,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
       problems.push({ place, message })
   }
   if (config === null || problems.length > 0) return fail(problems)
-  warnings.push(...weakerFallbacks(config))
+  warnings.push(...weakerFallbacks(config), ...certificateWarnings(config))
   const source = { directory, env: own, dotenv: dotenvText, file: file?.source ?? null }
   return { config: deepFreeze(config), problems: [], file: path, warnings, source }
 }

@@ -10,6 +10,7 @@ export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as c
 /** More threads than any one machine needs for this work: a bound against typing errors. */
 export const MAX_WORKERS = 64
 export const HMAC_ALGORITHMS = ['HS256', 'HS384', 'HS512'] as const
+export const UPSTREAM_PROTOCOLS = ['http/1.1', 'h2c', 'h2'] as const
 export const SIGNATURE_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
 
 const headerName = z.string().refine(isToken, 'is no header name: letters, digits and hyphens only')
@@ -41,6 +42,32 @@ const server = z.strictObject({
     .default(60)
     .describe('how long a client may take nothing of an answer that waits for it'),
   keepAliveTimeout: duration.default(75).describe('idle time after which a client connection is closed'),
+  tls: z
+    .strictObject({
+      cert: z.string().min(1).describe('file with the certificate and its chain, PEM'),
+      key: z.string().min(1).describe('file with its private key, PEM'),
+      port: port.default(8443).describe('HTTP/1.1 and HTTP/2 over TLS, beside the plain port'),
+      minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2'),
+      reload: duration.default(10).describe('time between two looks at whether the files have changed'),
+    })
+    .optional(),
+  http2: z
+    .strictObject({
+      cleartext: z.boolean().default(false).describe('HTTP/2 with prior knowledge (h2c) on the plain port'),
+      maxStreams: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(100)
+        .describe('requests that one connection may have open at a time'),
+      maxResets: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(100)
+        .describe('requests that one connection may take back per second before it is closed'),
+    })
+    .prefault({}),
   drainDelay: duration
     .default(0)
     .describe('time between turning unready and closing the listener on SIGTERM'),
@@ -98,8 +125,12 @@ const timeouts = z.strictObject({
   idle: duration.optional().describe('between two chunks of a body'),
 })
 
-const upstream = z.strictObject({
+export const upstreamSchema = z.strictObject({
   url: serviceUrl,
+  protocol: z
+    .enum(UPSTREAM_PROTOCOLS)
+    .default('http/1.1')
+    .describe('h2c: HTTP/2 without TLS; h2: HTTP/2 over TLS, for gRPC'),
   ca: z.string().optional().describe('file with the certificates to trust, PEM'),
   preserveHost: z.boolean().default(false).describe("send the client's Host instead of the upstream's own"),
   maxConnections: z.int().min(1).max(65_535).optional(),
@@ -121,6 +152,29 @@ const client = z.strictObject({
     .prefault({}),
 })
 
+const websocket = z.strictObject({
+  tokenInSubprotocol: z
+    .boolean()
+    .default(false)
+    .describe('take the token from the subprotocol bearer.<token>, for browsers'),
+  idleTimeout: duration.default(300).describe('without a byte in either direction'),
+  maxFrameSize: size.default(64 * 1024 ** 2).describe('largest frame in either direction'),
+  closeCode: z
+    .int()
+    .min(3000)
+    .max(4999)
+    .default(4401)
+    .describe('when the token expires or is revoked, or its company is blocked'),
+})
+
+const eventStream = z.strictObject({
+  heartbeat: duration.optional().describe('a comment after so much silence; default: none'),
+  errorEvent: z
+    .boolean()
+    .default(false)
+    .describe('an event named error before the gateway ends a stream whose token has expired or was revoked'),
+})
+
 const scalar = z.union([z.string(), z.number(), z.boolean()])
 
 const route = z.strictObject({
@@ -133,7 +187,7 @@ const route = z.strictObject({
     .default({})
     .describe('must be present, or equal'),
   upstream: z
-    .union([z.string().min(1), upstream])
+    .union([z.string().min(1), upstreamSchema])
     .optional()
     .describe('a name from upstreams, a URL, or an upstream of its own'),
   respond: z
@@ -173,6 +227,23 @@ const route = z.strictObject({
     .union([z.literal(false), cors])
     .optional()
     .describe('false: none; default: the gateway-wide one'),
+  websocket: z
+    .union([z.boolean(), websocket])
+    .default(true)
+    .transform(value => (value === true ? websocket.parse({}) : value))
+    .describe('false: upgrades are refused'),
+  eventStream: eventStream.prefault({}),
+  tickets: z
+    .boolean()
+    .default(false)
+    .describe('WebSockets and event streams may come with ?ticket= in place of a token'),
+  authService: z
+    .union([z.boolean(), z.strictObject({ admin: z.boolean().default(false) })])
+    .default(false)
+    .transform(value => (value === true ? { admin: false } : value))
+    .describe(
+      'it is Supabase Auth: sign-outs are heard, and its admin paths are closed unless admin is true',
+    ),
   bodyLimit: size.optional(),
   timeouts: timeouts.default({}),
   forwardCookies: z.boolean().default(false),
@@ -188,8 +259,18 @@ export const gatewaySchema = z.strictObject({
   cors: z.union([z.literal(false), cors]).prefault({}),
   client: client.prefault({}),
   bodyLimit: size.optional(),
-  upstreams: z.record(z.string().min(1), upstream).default({}),
+  upstreams: z.record(z.string().min(1), upstreamSchema).default({}),
   policies: z.array(z.custom<Policy>(value => typeof value === 'function', 'is no function')).default([]),
+  tickets: z
+    .strictObject({
+      path: z
+        .string()
+        .startsWith('/')
+        .default('/api/v1/tickets')
+        .describe('POST with a token gives a ticket'),
+      lifetime: duration.default(30).describe('time in which a ticket must be used'),
+    })
+    .prefault({}),
   routes: z.array(route).default([]),
 })
 
@@ -198,7 +279,7 @@ export type GatewayOptions = z.input<typeof gatewaySchema>
 /** The same, parsed and defaulted. */
 export type GatewayConfig = z.output<typeof gatewaySchema>
 export type RouteConfig = GatewayConfig['routes'][number]
-export type UpstreamConfig = z.output<typeof upstream>
+export type UpstreamConfig = z.output<typeof upstreamSchema>
 export type CorsConfig = z.output<typeof cors>
 export type IdentityConfig = GatewayConfig['identity']
 

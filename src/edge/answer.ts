@@ -4,28 +4,37 @@
  */
 
 import { GatewayError } from '../errors.ts'
-import type { EarlyAnswers, Exchange, ExchangeObserver, Outcome, Reply } from '../exchange.ts'
+import type { EarlyAnswers, Exchange, ExchangeObserver, Reply, UpstreamTunnel } from '../exchange.ts'
+import type { Lifetimes } from '../lifetimes.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
-import { encodeInformational, encodeResponseHead, type ResponseFraming } from '../wire/response-head.ts'
+import {
+  encodeInformational,
+  encodeResponseHead,
+  encodeUpgradeHead,
+  type ResponseFraming,
+} from '../wire/response-head.ts'
 import { writeWhole } from '../wire/whole-message.ts'
 import { BodyWriter } from './body-writer.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { reset } from './closing.ts'
 import type { IncomingBody } from './request-body.ts'
+import { settle } from './settle.ts'
+import { beginTunnel } from './tunnel.ts'
 
 /** Behind the rest of a request body up to this size the connection can go on. */
-const DRAINABLE_BYTES = 65_536
+export const DRAINABLE_BYTES = 65_536
 /** Seconds that the rest of a request gets, after its answer, to be read and dropped. */
-const LINGER_SECONDS = 2
+export const LINGER_SECONDS = 2
 
 export interface AnswerContext {
   readonly observers: readonly ExchangeObserver[]
   /** The gateway is stopping: connections end with their answer. */
   readonly draining: () => boolean
+  readonly lifetimes: Lifetimes
   /** This client should come back through another connection. */
   readonly shed: () => boolean
   /** Seconds that the client may take nothing of what waits for it. */
@@ -42,6 +51,9 @@ export interface AnswerTo {
   readonly body: IncomingBody | null
 }
 
+/** Seconds after which a streamed answer is one that lasts. */
+const LASTING_SECONDS = 1
+
 /** `flushing`: all is written, not all has left. `lingering`: all has left, the rest of the request is dropped. */
 type Phase = 'waiting' | 'streaming' | 'flushing' | 'lingering' | 'ended'
 
@@ -55,6 +67,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #source: BodySource | null = null
   #writer: BodyWriter | null = null
   #mustClose: boolean
+  /** `performance.now()` at which a streamed answer lets go of what it does not need; 0: it has. */
+  #lastsAt = 0
+  #blocked = false
 
   constructor(exchange: Exchange, connection: ClientConnection, request: AnswerTo, context: AnswerContext) {
     this.exchange = exchange
@@ -113,20 +128,26 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     if (this.exchange.outcome === null) this.exchange.error ??= new GatewayError('client_gone')
     this.#request.body?.cancel()
     this.exchange.abort()
-    this.#settle('client_gone')
+    settle(this.exchange, 'client_gone', this.#context.observers)
     this.#leave()
   }
 
   /** The client has taken what waited for it. */
   drained(): void {
     if (this.#phase !== 'streaming') return
-    this.deadline = 0
+    this.#blocked = false
+    this.deadline = this.#lastsAt
     this.#source?.resume()
   }
 
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
   expire(): void {
     if (this.#phase === 'lingering') return this.#closeNow()
+    if (this.#phase === 'streaming' && !this.#blocked) {
+      this.#lastsAt = 0
+      this.exchange.lasts()
+      return this.#connection.lasts()
+    }
     this.#break(new GatewayError('client_gone', { cause: new Error('the client stopped reading') }))
   }
 
@@ -135,7 +156,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   write(chunk: Buffer): boolean {
     this.exchange.bytesSent += chunk.length
     const flowing = this.#writer!.write(chunk)
-    this.deadline = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
+    this.#blocked = !flowing
+    this.deadline = flowing ? this.#lastsAt : deadlineIn(this.#context.sendTimeout)
     return flowing
   }
 
@@ -156,6 +178,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #send(reply: Reply): void {
     const { body, status } = reply
     const { exchange } = this
+    if (status === 101 && reply.tunnel !== undefined) return this.#upgrade(reply, reply.tunnel)
     // A client that was too slow would be given another go.
     const tooSlow = reply.error?.code === 'request_timeout'
     const unread = this.#unread
@@ -167,13 +190,13 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const streams = isSource && !bodiless
     const framing = this.#framingOf(reply, streams)
     if (framing === 'until-close') this.closeAfterwards()
+    exchange.status = status
     const head = encodeResponseHead({
       status,
       fields: reply.headers,
       framing,
       ownLines: this.#ownLines(),
     })
-    exchange.status = status
     exchange.error = reply.error ?? null
     if (streams) return this.#stream(head, framing, body)
     if (isSource) body.cancel()
@@ -193,10 +216,31 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   }
 
   #ownLines(): string {
-    const { exchange } = this
-    const seconds = (now() - exchange.startedAt) / 1000
     const connection = this.#mustClose ? 'Connection: close\r\n' : this.#context.keepAliveLines
-    return `X-Request-ID: ${exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n${connection}`
+    // RFC 9110 §15.5.22: it must say what to upgrade to
+    const upgrade = this.exchange.status === 426 ? 'Upgrade: websocket\r\nConnection: Upgrade\r\n' : ''
+    return `${this.#traceLines()}${connection}${upgrade}`
+  }
+
+  #traceLines(): string {
+    const seconds = (now() - this.exchange.startedAt) / 1000
+    return `X-Request-ID: ${this.exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n`
+  }
+
+  /** The connection becomes a WebSocket: nothing of this answer's, or of HTTP, is left on it. */
+  #upgrade({ headers }: Reply, tunnel: UpstreamTunnel): void {
+    const head = encodeUpgradeHead(headers, this.#traceLines())
+    this.exchange.status = 101
+    const { socket } = this.#connection
+    // Answers to requests before this one may still be on their way.
+    if (socket.writableLength === 0) this.#tunnel(head, tunnel)
+    else socket.write('', () => this.#tunnel(head, tunnel))
+  }
+
+  #tunnel(head: string, upstream: UpstreamTunnel): void {
+    if (this.#phase !== 'waiting') return
+    this.#phase = 'ended'
+    beginTunnel(this.#connection, head, this.exchange, upstream, this.#context)
   }
 
   #writeWhole(head: string, body: string | Buffer, length: number): void {
@@ -212,6 +256,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#phase = 'streaming'
     this.#source = body
     this.#writer = new BodyWriter(socket, framing === 'chunked')
+    this.#lastsAt = deadlineIn(LASTING_SECONDS)
+    this.deadline = this.#lastsAt
     watchDeadline(this)
     // With what has come of the body already, in one packet
     socket.cork()
@@ -250,7 +296,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
 
   #flushed(lingers: boolean): void {
     if (this.#phase !== 'flushing' || this.#connection.socket.destroyed) return
-    this.#settle('answered')
+    settle(this.exchange, 'answered', this.#context.observers)
     // Its head may have gone out before the gateway began to stop.
     if (this.#context.draining()) this.closeAfterwards()
     if (lingers || (this.#unread && !this.#mustClose)) return this.#linger(lingers)
@@ -285,17 +331,10 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     this.#writer?.discard()
     if (this.exchange.outcome === null) this.exchange.error = error
     this.#connection.close()
-    this.#settle(error.code === 'client_gone' ? 'client_gone' : 'broken')
+    const outcome = error.code === 'client_gone' ? 'client_gone' : 'broken'
+    settle(this.exchange, outcome, this.#context.observers)
     this.#leave()
     reset(this.#connection.socket)
-  }
-
-  /** The outcome is known: whoever still works for the exchange is released, everyone who counts is told, once. */
-  #settle(outcome: Outcome): void {
-    if (this.exchange.outcome !== null) return
-    this.exchange.outcome = outcome
-    this.exchange.release()
-    for (const observe of this.#context.observers) observe(this.exchange)
   }
 
   /** Nothing of this exchange is left on the connection. */
@@ -311,7 +350,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
  * What a policy made is held against what it says: a length that is not that of its body would make the rest of it the
  * next answer.
  */
-function checked(reply: Reply): Reply {
+export function checked(reply: Reply): Reply {
   if (typeof reply !== 'object' || reply === null) throw new TypeError('a policy returned no reply')
   const { body } = reply
   if (typeof body !== 'string' && !Buffer.isBuffer(body)) return reply
@@ -319,7 +358,7 @@ function checked(reply: Reply): Reply {
   return length === reply.contentLength ? reply : { ...reply, contentLength: length }
 }
 
-function cancelBody(reply: Reply | undefined): void {
+export function cancelBody(reply: Reply | undefined): void {
   const body = reply?.body ?? null
   if (body !== null && typeof body === 'object' && !Buffer.isBuffer(body)) body.cancel()
 }

@@ -32,6 +32,34 @@ export function isHost(value: string): boolean {
   return value.length <= 260 && HOST.test(value) && Number(/:(\d+)$/.exec(value)?.[1] ?? 0) <= 65_535
 }
 
+/** One end of a connection, and what is known of it. */
+export interface ClientPeer {
+  /** Its address. */
+  readonly peer: string
+  readonly protocol: 'http' | 'https'
+  // Written here: whether its word on its own client counts, and who it was the last time
+  trusted: boolean | null
+  client: Client | null
+  clientAuthority: string
+}
+
+/** Only the word of a trusted peer on its client's address counts. For any other it is the same with each Host. */
+export function clientOf(
+  connection: ClientPeer,
+  authority: string,
+  headers: RequestHeaders,
+  trusted: TrustedProxies,
+): Client {
+  const { peer, protocol } = connection
+  connection.trusted ??= isTrusted(trusted, peer)
+  if (connection.trusted) return proxiedClient(peer, protocol, authority, headers, trusted)
+  if (connection.client === null || connection.clientAuthority !== authority) {
+    connection.client = directClient(peer, protocol, authority)
+    connection.clientAuthority = authority
+  }
+  return connection.client
+}
+
 /** What an untrusted peer is told of: itself, and nothing that it said. */
 export function directClient(peer: string, protocol: 'http' | 'https', host: string): Client {
   return { ip: peer, protocol, forwardedLines: forwardedLines([peer], protocol, host) }

@@ -5,6 +5,7 @@
  */
 
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Client } from '../exchange.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
@@ -14,7 +15,7 @@ import { type RequestListener, type RequestMessage, RequestParser } from '../wir
 import type { Answer } from './answer.ts'
 import { plainAddress } from './client-address.ts'
 import { type BodyFeed, type BodyPace, IncomingBody } from './request-body.ts'
-import { readInto } from './sockets.ts'
+import { readerOf, readInto } from './sockets.ts'
 
 /** What a connection asks of the door it came through. */
 export interface ConnectionHost {
@@ -26,7 +27,19 @@ export interface ConnectionHost {
   receive(connection: ClientConnection, message: RequestMessage, body: IncomingBody | null): void
   /** Answers what cannot be understood, on the bare connection. */
   refuse(connection: ClientConnection, code: ErrorCode, reason: string): void
-  onClosed(connection: ClientConnection): void
+  /** What the connection has become stands in its place. */
+  onReplaced(connection: OpenConnection, successor: OpenConnection): void
+  onClosed(connection: OpenConnection): void
+}
+
+/** What the door has to know of whatever came in through it. */
+export interface OpenConnection {
+  /** Nothing is owed in either direction. */
+  readonly idle: boolean
+  /** Asks for no further requests, where the protocol can say so: it then ends with those that run. */
+  retire?(): void
+  /** Ends it at once. */
+  destroy(): void
 }
 
 /** Bytes behind the request being answered that are taken in before the client has to wait. */
@@ -51,12 +64,17 @@ const REST_SECONDS = 1
 /** Seconds in which a peer may end its side of a connection that has ended. */
 const CLOSING_SECONDS = 2
 
+interface OwnedSocket extends Socket {
+  owner?: ClientConnection
+}
+
 /** `taking`: requests. `last`: no more of them. `ended`: our side is shut, what comes is dropped. */
 type Phase = 'taking' | 'last' | 'ended'
 
-export class ClientConnection implements Expiring, RequestListener, BodyFeed {
+export class ClientConnection implements Expiring, OpenConnection, RequestListener, BodyFeed {
   deadline = 0
   readonly peer: string
+  readonly protocol: 'http' | 'https'
   readonly socket: Socket
   /** The answer under way, or null between requests. */
   current: Answer | null = null
@@ -64,7 +82,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   trusted: boolean | null = null
   client: Client | null = null
   clientAuthority = ''
-  readonly #host: ConnectionHost
+  readonly host: ConnectionHost
   readonly #parser = new RequestParser(this)
   #phase: Phase = 'taking'
   /** The head that was parsed last, until its request is handed on. */
@@ -82,16 +100,52 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   #reading = true
   #onPeerEnd: (() => void) | null = null
 
+  // The same functions for all sockets: there may be many thousands of them.
+  static readonly #reader = readerOf(function (this: OwnedSocket, bytes, count) {
+    this.owner!.#onBytes(bytes, count)
+  })
+  static readonly #listeners: readonly [string, (this: OwnedSocket) => void][] = [
+    [
+      'drain',
+      function () {
+        this.owner!.current?.drained()
+      },
+    ],
+    [
+      'error',
+      function () {
+        this.destroy()
+      },
+    ],
+    [
+      'end',
+      function () {
+        this.owner!.#onEnd()
+      },
+    ],
+    [
+      'close',
+      function () {
+        this.owner!.#onClose()
+      },
+    ],
+  ]
+
   constructor(accepted: Socket, host: ConnectionHost) {
-    this.#host = host
-    this.socket = readInto(accepted, (bytes, count) => this.#onBytes(bytes, count))
-    this.peer = plainAddress(this.socket.remoteAddress)
-    this.socket.on('drain', () => this.current?.drained())
-    this.socket.on('error', () => this.socket.destroy())
-    this.socket.on('end', () => this.#onEnd())
-    this.socket.on('close', () => this.#onClose())
+    this.host = host
+    this.protocol = accepted instanceof TLSSocket ? 'https' : 'http'
+    const socket: OwnedSocket = readInto(accepted, ClientConnection.#reader)
+    socket.owner = this
+    this.socket = socket
+    this.peer = plainAddress(socket.remoteAddress)
+    for (const [event, listener] of ClientConnection.#listeners) socket.on(event, listener)
     this.deadline = deadlineIn(host.headerTimeout)
     watchDeadline(this)
+  }
+
+  /** Takes up what was read before it was known that this is HTTP/1. */
+  begin(bytes: Buffer): void {
+    this.#onBytes(bytes, bytes.length)
   }
 
   /** Nothing is owed in either direction. */
@@ -114,7 +168,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     // Whoever took the body may have held it up to the last
     this.#bodyPaused = false
     if (this.#phase !== 'taking') return
-    this.deadline = deadlineIn(Math.min(REST_SECONDS, this.#host.keepAliveTimeout))
+    this.deadline = deadlineIn(Math.min(REST_SECONDS, this.host.keepAliveTimeout))
     this.#rests = false
     if (!this.#parsing && !this.#yields) this.#goOn()
   }
@@ -154,6 +208,20 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.deadline = deadlineIn(REFUSAL_LINGER)
   }
 
+  destroy(): void {
+    this.socket.destroy()
+  }
+
+  /** Parts with its socket, which speaks another protocol from now on, and with what came behind the last request. */
+  leave(): { readonly socket: Socket; readonly rest: Buffer | null } {
+    const rest = this.#held
+    this.#held = null
+    this.#phase = 'ended'
+    this.current = null
+    unwatchDeadline(this)
+    return { socket: this.socket, rest }
+  }
+
   pauseBody(): void {
     this.#bodyPaused = true
     this.#flow()
@@ -173,12 +241,18 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     else this.#refuse('request_timeout', 'the head did not arrive in time')
   }
 
+  /** Its answer goes on for long: what was kept for a next request is let go. */
+  lasts(): void {
+    this.#parser.forget()
+    this.client = null
+    this.clientAuthority = ''
+  }
+
   /** Idle connections are many: what was kept for a next request is let go. */
   #rest(): void {
     this.#rests = true
-    this.#parser.forget()
-    this.client = null
-    this.deadline = deadlineIn(Math.max(0, this.#host.keepAliveTimeout - REST_SECONDS))
+    this.lasts()
+    this.deadline = deadlineIn(Math.max(0, this.host.keepAliveTimeout - REST_SECONDS))
   }
 
   // What the parser says
@@ -187,7 +261,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.#message = message
     const { framing } = message
     const hasBody = framing === 'chunked' || (framing !== 'none' && framing > 0)
-    this.#body = hasBody ? new IncomingBody(this, this.#host.pace) : null
+    this.#body = hasBody ? new IncomingBody(this, this.host.pace) : null
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
@@ -250,14 +324,14 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.#awaitsHead = false
     this.#served = true
     this.deadline = 0
-    this.#host.receive(this, message, this.#body)
+    this.host.receive(this, message, this.#body)
   }
 
   /** The time for a head runs from its first byte. */
   #awaitHead(): void {
     if (this.#awaitsHead) return
     this.#awaitsHead = true
-    this.deadline = deadlineIn(this.#host.headerTimeout)
+    this.deadline = deadlineIn(this.host.headerTimeout)
   }
 
   #hold(bytes: Buffer, start: number, end: number): void {
@@ -286,7 +360,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
   }
 
   #refuse(code: ErrorCode, reason: string): void {
-    if (this.socket.writable) this.#host.refuse(this, code, reason)
+    if (this.socket.writable) this.host.refuse(this, code, reason)
   }
 
   #onEnd(): void {
@@ -305,7 +379,7 @@ export class ClientConnection implements Expiring, RequestListener, BodyFeed {
     this.close()
     this.#phase = 'ended'
     unwatchDeadline(this)
-    this.#host.onClosed(this)
+    this.host.onClosed(this)
     this.current?.clientGone()
   }
 }

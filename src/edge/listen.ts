@@ -2,25 +2,37 @@
 
 import { createServer, type Socket } from 'node:net'
 import { ERRORS, type ErrorCode } from '../errors.ts'
-import { listening } from '../listening.ts'
+import { listening, type Ports } from '../listening.ts'
 import { problemBody } from '../problem.ts'
 import { encodeResponseHead } from '../wire/response-head.ts'
 import type { TrustedProxies } from './client-address.ts'
-import { ClientConnection, type ConnectionHost } from './client-connection.ts'
+import { ClientConnection, type ConnectionHost, type OpenConnection } from './client-connection.ts'
+import { Http2Connection, type Http2Host, type Http2Limits } from './http2-connection.ts'
+import { createHttp2Receive } from './http2-receive.ts'
+import { UnknownConnection } from './preface.ts'
 import { createReceive, type Receiver } from './receive.ts'
 import { newRequestId } from './request-id.ts'
+import { ACCEPTED } from './sockets.ts'
+import { listenTls, type TlsListener, type TlsOptions } from './tls.ts'
 
 export interface ListenOptions {
   readonly host: string
   readonly port: number
   /** Other threads listen on the same port; the kernel spreads connections over all of them. */
   readonly reusePort?: boolean
+  readonly tls: TlsOptions | null
+  readonly http2: Http2Limits & {
+    /** HTTP/2 with prior knowledge on the plain port. */
+    readonly cleartext: boolean
+  }
   /** Seconds. */
   readonly headerTimeout: number
   readonly keepAliveTimeout: number
   readonly trusted: TrustedProxies
   /** Told of requests that never became an exchange. */
   readonly onRefused: (refusal: RefusedRequest) => void
+  /** Told of connections that were ended for what they did. */
+  readonly onFlooded: (peer: string, what: string) => void
 }
 
 export interface RefusedRequest {
@@ -32,7 +44,7 @@ export interface RefusedRequest {
 }
 
 export interface FrontDoor {
-  readonly port: number
+  readonly ports: Ports
   /** Open connections. */
   readonly connections: number
   /**
@@ -46,7 +58,7 @@ export interface FrontDoor {
 }
 
 export async function listen(receiver: Receiver, options: ListenOptions): Promise<FrontDoor> {
-  const connections = new Set<ClientConnection>()
+  const connections = new Set<OpenConnection>()
   const allClosed = Promise.withResolvers<void>()
   let closing = false
   const host: ConnectionHost = {
@@ -59,40 +71,87 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
       options.onRefused({ id, peer: connection.peer, code, reason })
       connection.endWith(refusalText(code, id))
     },
+    onReplaced(connection, successor) {
+      connections.delete(connection)
+      connections.add(successor)
+    },
     onClosed(connection) {
       connections.delete(connection)
       if (closing && connections.size === 0) allClosed.resolve()
     },
   }
-  const server = createServer({
-    allowHalfOpen: true,
-    // Reading begins when the connection has said where its bytes should land.
-    pauseOnConnect: true,
-    noDelay: true,
-    // Finds out about peers that vanished without a word, behind streams that may be silent for long.
-    keepAlive: true,
-    keepAliveInitialDelay: 60_000,
-  })
-  server.on('connection', (socket: Socket) => {
-    connections.add(new ClientConnection(socket, host))
-  })
-  const port = await listening(server, options.port, options.host, options.reusePort)
+  const http2Host: Http2Host = {
+    ...options.http2,
+    headerTimeout: options.headerTimeout,
+    keepAliveTimeout: options.keepAliveTimeout,
+    pace: receiver.pace,
+    receive: createHttp2Receive(receiver, options.trusted),
+    onFlooded: (connection, what) => options.onFlooded(connection.peer, what),
+    onClosed: host.onClosed,
+  }
+  const takeHttp1 = (socket: Socket): ClientConnection => {
+    const connection = new ClientConnection(socket, host)
+    connections.add(connection)
+    return connection
+  }
+  const takeHttp2 = (socket: Socket): void => {
+    connections.add(new Http2Connection(socket, http2Host))
+  }
+  const takeUnknown = (socket: Socket): void => {
+    const unknown = new UnknownConnection(socket, {
+      headerTimeout: options.headerTimeout,
+      onHttp2() {
+        takeHttp2(socket)
+        connections.delete(unknown)
+      },
+      onHttp1(bytes) {
+        takeHttp1(socket).begin(bytes)
+        connections.delete(unknown)
+      },
+      onClosed: host.onClosed,
+    })
+    connections.add(unknown)
+  }
+  // Reading begins when the connection has said where its bytes should land.
+  const server = createServer({ ...ACCEPTED, pauseOnConnect: true })
+  server.on('connection', options.http2.cleartext ? takeUnknown : takeHttp1)
+  const plain = await listening(server, options.port, options.host, options.reusePort)
+  let secure: TlsListener | null = null
+  try {
+    if (options.tls !== null) {
+      const { host, reusePort = false, headerTimeout: handshakeTimeout } = options
+      secure = await listenTls(options.tls, { host, reusePort, handshakeTimeout }, socket => {
+        if (closing) socket.destroy()
+        else if (socket.alpnProtocol === 'h2') takeHttp2(socket)
+        else takeHttp1(socket)
+      })
+    }
+  } catch (error) {
+    server.close()
+    throw error
+  }
   return {
-    port,
+    ports: { plain, tls: secure?.port ?? null },
     get connections() {
       return connections.size
     },
     close(grace) {
       closing = true
       server.close()
-      if (connections.size === 0) return Promise.resolve()
+      secure?.close()
+      for (const connection of connections) connection.retire?.()
+      if (connections.size === 0) allClosed.resolve()
       const idleTimer = setTimeout(() => {
-        for (const connection of connections) if (connection.idle) connection.socket.destroy()
+        for (const connection of connections)
+          if (connection.idle && connection.retire === undefined) connection.destroy()
       }, grace * 1000)
-      return allClosed.promise.finally(() => clearTimeout(idleTimer))
+      return allClosed.promise.finally(() => {
+        clearTimeout(idleTimer)
+        secure?.destroy()
+      })
     },
     destroy() {
-      for (const connection of connections) connection.socket.destroy()
+      for (const connection of connections) connection.destroy()
     },
   }
 }

@@ -1,14 +1,16 @@
 /** Request → Exchange: what the parser understood, held against what may be believed and forwarded. */
 
 import { type ErrorCode, GatewayError } from '../errors.ts'
-import { type Client, Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
+import { Exchange, type ExchangeObserver, type Handler, type Reply } from '../exchange.ts'
+import type { Lifetimes } from '../lifetimes.ts'
 import { problemReply } from '../problem.ts'
 import { now } from '../wire/clock.ts'
 import { METHODS } from '../wire/methods.ts'
 import type { RequestHeaders } from '../wire/request-headers.ts'
 import type { RequestMessage } from '../wire/request-parser.ts'
+import { asksForWebSocket } from '../wire/websocket-handshake.ts'
 import { Answer, type AnswerContext } from './answer.ts'
-import { directClient, isHost, isTrusted, proxiedClient, type TrustedProxies } from './client-address.ts'
+import { clientOf, isHost, type TrustedProxies } from './client-address.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { BodyPace, IncomingBody } from './request-body.ts'
 import { newRequestId } from './request-id.ts'
@@ -19,6 +21,7 @@ export interface Receiver {
   readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   readonly observers: readonly ExchangeObserver[]
   readonly draining: () => boolean
+  readonly lifetimes: Lifetimes
   /** Asked with each answer: should this client come back through another connection? */
   readonly shed: () => boolean
   readonly pace: BodyPace
@@ -26,7 +29,7 @@ export interface Receiver {
   readonly sendTimeout: number
 }
 
-const MAX_TARGET_LENGTH = 8_192
+export const MAX_TARGET_LENGTH = 8_192
 const MAX_FIELDS = 256
 /** Identifiers that are safe in a header, a log line and a shell. */
 const SANE_ID = /^[A-Za-z0-9._-]{1,128}$/
@@ -46,9 +49,11 @@ interface HeaderFacts {
   /** What Connection asks for; null: the version's default. */
   readonly persistent: boolean | null
   readonly expectation: 'none' | 'continue' | 'unknown'
+  /** A WebSocket is asked for. */
+  readonly upgrade: boolean
 }
 
-function factsOf(headers: RequestHeaders): HeaderFacts {
+export function factsOf(headers: RequestHeaders): HeaderFacts {
   const hosts = headers.getAll('host')
   const connection = headers.getAll('connection')
   const expected = headers.get('expect')
@@ -60,6 +65,7 @@ function factsOf(headers: RequestHeaders): HeaderFacts {
     persistent: connection.length === 0 ? null : persistenceOf(connection.join(',').toLowerCase()),
     expectation:
       expected === undefined ? 'none' : expected.toLowerCase() === '100-continue' ? 'continue' : 'unknown',
+    upgrade: asksForWebSocket(headers),
   }
 }
 
@@ -68,6 +74,8 @@ function persistenceOf(connection: string): boolean | null {
   const options = connection.split(',').map(option => option.trim())
   return options.includes('close') ? false : options.includes('keep-alive') ? true : null
 }
+
+type MessageFacts = Pick<RequestMessage, 'method' | 'minor' | 'headers'>
 
 interface Target {
   /** Origin form. */
@@ -80,13 +88,7 @@ const NO_TARGET: Target = { target: '/', authority: null }
 
 /** @returns what takes in one request and sees it to its answer. It never throws. */
 export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepAliveTimeout: number) {
-  const context: AnswerContext = {
-    observers: receiver.observers,
-    draining: receiver.draining,
-    shed: receiver.shed,
-    sendTimeout: receiver.sendTimeout,
-    keepAliveLines: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout)}\r\n`,
-  }
+  const context = contextOf(receiver, keepAliveTimeout)
 
   return function receive(
     connection: ClientConnection,
@@ -108,35 +110,42 @@ export function createReceive(receiver: Receiver, trusted: TrustedProxies, keepA
       authority: authority ?? facts.authority,
       host: authority === null ? facts.host : hostOf(authority),
       headers,
-      client: clientOf(connection, authority ?? facts.authority, headers),
+      client: clientOf(connection, authority ?? facts.authority, headers, trusted),
       framing: fault === null ? message.framing : 'none',
       expectContinue,
       body: fault === null ? body : null,
+      protocol: minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0',
+      // RFC 9110 §7.8: in HTTP/1.0 it means nothing
+      upgrade: facts.upgrade && minor === 1,
     })
     const persistent = facts.persistent ?? minor === 1
     const answer = new Answer(exchange, connection, { minor, persistent, body }, context)
     if (fault === null) return respond(receiver.handle, answer)
     // After a message that is not understood nothing behind it can be
     if (fault !== 'method_not_allowed' && fault !== 'expectation_failed') answer.closeAfterwards()
-    const allow = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
-    const error = new GatewayError(fault, { headers: allow })
-    respond(() => receiver.refuse(exchange, error), answer)
-  }
-
-  /** Only the word of a trusted peer on its client's address counts. For any other it is the same with each Host. */
-  function clientOf(connection: ClientConnection, authority: string, headers: RequestHeaders): Client {
-    const { peer } = connection
-    connection.trusted ??= isTrusted(trusted, peer)
-    if (connection.trusted) return proxiedClient(peer, 'http', authority, headers, trusted)
-    if (connection.client === null || connection.clientAuthority !== authority) {
-      connection.client = directClient(peer, 'http', authority)
-      connection.clientAuthority = authority
-    }
-    return connection.client
+    respond(() => receiver.refuse(exchange, refusalOf(fault)), answer)
   }
 }
 
-function respond(handle: Handler, answer: Answer): void {
+export function contextOf(receiver: Receiver, keepAliveTimeout: number): AnswerContext {
+  return {
+    observers: receiver.observers,
+    draining: receiver.draining,
+    lifetimes: receiver.lifetimes,
+    shed: receiver.shed,
+    sendTimeout: receiver.sendTimeout,
+    keepAliveLines: `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout)}\r\n`,
+  }
+}
+
+/** An answer to come, over whichever version of HTTP. */
+interface Answering {
+  readonly exchange: Exchange
+  send(reply: Reply): void
+}
+
+/** Has an exchange handled, and its answer sent whatever becomes of that. */
+export function respond(handle: Handler, answer: Answering): void {
   const { exchange } = answer
   let result: Reply | Promise<Reply>
   try {
@@ -152,8 +161,13 @@ function respond(handle: Handler, answer: Answer): void {
   } else answer.send(result)
 }
 
+export function refusalOf(fault: ErrorCode): GatewayError {
+  const allow = fault === 'method_not_allowed' ? ['Allow', FORWARDABLE_METHODS] : []
+  return new GatewayError(fault, { headers: allow })
+}
+
 /** What is a message, and yet nothing that the gateway takes. */
-function faultOf({ method, minor, headers }: RequestMessage, facts: HeaderFacts): ErrorCode | null {
+export function faultOf({ method, minor, headers }: MessageFacts, facts: HeaderFacts): ErrorCode | null {
   if (headers.names.length > MAX_FIELDS) return 'headers_too_large'
   if (facts.hostFault || (facts.authority === '' && minor === 1)) return 'invalid_host'
   if (!FORWARDABLE.has(method))
@@ -177,7 +191,7 @@ function hostOf(authority: string): string {
   return authority.replace(/\.?(?::\d*)?$/, '').toLowerCase()
 }
 
-function requestId(headers: RequestHeaders): string {
+export function requestId(headers: RequestHeaders): string {
   const sent = headers.get('x-request-id')
   return sent !== undefined && SANE_ID.test(sent) ? sent : newRequestId()
 }

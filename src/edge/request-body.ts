@@ -16,6 +16,8 @@ export interface BodyPace {
   readonly minRate: number
 }
 
+const ANY_PACE: BodyPace = { idle: Number.POSITIVE_INFINITY, minRate: 0 }
+
 /** Who feeds a body, and can stop for a while. */
 export interface BodyFeed {
   pauseBody(): void
@@ -27,7 +29,7 @@ export class IncomingBody implements RequestBody, Expiring {
   deadline = 0
   received = 0
   readonly #feed: BodyFeed
-  readonly #pace: BodyPace
+  #pace: BodyPace
   #limit = Number.POSITIVE_INFINITY
   #sink: BodySink | null = null
   /** What came before there was a sink: at most one read's worth, then the feed is paused. */
@@ -98,6 +100,11 @@ export class IncomingBody implements RequestBody, Expiring {
     this.#heldBack = false
     this.#startedAt = now()
     if (this.#sink !== null && this.#pausedAt === 0) this.deadline = deadlineIn(this.#pace.idle)
+  }
+
+  untimed(): void {
+    this.#pace = ANY_PACE
+    this.deadline = 0
   }
 
   cancel(): void {

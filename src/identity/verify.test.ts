@@ -4,8 +4,8 @@ import fc from 'fast-check'
 import { SECRET } from '../../test/support/gateway.ts'
 import { claims, token } from '../../test/support/token.ts'
 import { verifierSettings } from '../../test/support/verifier.ts'
-import type { Verdict } from './identity.ts'
-import { type Revocations, TokenVerifier, type VerifierSettings } from './verify.ts'
+import type { Identity, Verdict } from './identity.ts'
+import { type Revocations, type RevokedCode, TokenVerifier, type VerifierSettings } from './verify.ts'
 
 function verifier(over: Partial<VerifierSettings> = {}): TokenVerifier {
   return new TokenVerifier(verifierSettings(over), null)
@@ -203,9 +203,10 @@ describe('a revoked token', () => {
   class Denied implements Revocations {
     readonly asked: unknown[] = []
     revoked = false
-    isRevoked(...about: [string | null, string, number]): boolean {
-      this.asked.push(about)
-      return this.revoked
+    readonly version = 0
+    reasonAgainst({ sessionId, userId, issuedAt }: Identity): RevokedCode | null {
+      this.asked.push([sessionId, userId, issuedAt])
+      return this.revoked ? 'token_revoked' : null
     }
   }
 

@@ -27,10 +27,14 @@ export interface VerifierSettings {
   readonly cacheBytes: number
 }
 
-/** Sign-outs and blocked users. Asked for every token, remembered or not: must be cheap. */
+export type RevokedCode = 'token_revoked' | 'company_blocked'
+
+/** Sign-outs, blocked users and companies. Asked for every token, remembered or not: must be cheap. */
 export interface Revocations {
-  /** @param issuedAt seconds since the epoch; 0 when the token does not say */
-  isRevoked(sessionId: string | null, userId: string, issuedAt: number): boolean
+  /** Changes with each revocation. */
+  readonly version: number
+  /** Why an identity may not go on, or null. */
+  reasonAgainst(identity: Identity): RevokedCode | null
 }
 
 /** Issuers write a handful of headers. More than this many, and they are learned anew. */
@@ -46,7 +50,10 @@ const NO_KEY = invalid('no key matches the token')
 const NO_KEYS = refused('keys_unavailable')
 const SIGNATURE = refused('token_signature')
 const NOT_JSON = invalid('the payload is not JSON')
-const REVOKED = refused('token_revoked')
+const REVOKED: Readonly<Record<RevokedCode, Refusal>> = {
+  token_revoked: refused('token_revoked'),
+  company_blocked: refused('company_blocked'),
+}
 
 export class TokenVerifier {
   readonly #settings: VerifierSettings
@@ -127,10 +134,8 @@ export class TokenVerifier {
   }
 
   #admit(identity: Identity): Verdict {
-    const { sessionId, userId, issuedAt } = identity
-    return this.#revocations?.isRevoked(sessionId, userId, issuedAt)
-      ? REVOKED
-      : { kind: 'verified', identity }
+    const reason = this.#revocations?.reasonAgainst(identity) ?? null
+    return reason === null ? { kind: 'verified', identity } : REVOKED[reason]
   }
 
   /** What tokens under a header are checked with, or why there is nothing. */

@@ -182,7 +182,10 @@ describe('a request that is refused', () => {
   }
 
   test('hears that the token was revoked', async () => {
-    const revoking = new TokenVerifier(verifierSettings(), null, { isRevoked: () => true })
+    const revoking = new TokenVerifier(verifierSettings(), null, {
+      version: 1,
+      reasonAgainst: () => 'token_revoked' as const,
+    })
     const result = await ask(bearer(token()), 'required', revoking)
     assert.deepEqual([result.status, result.passed], [401, false])
     assert.equal(result.challenge, described('The token has been revoked'))

@@ -13,15 +13,27 @@ export interface AuthenticateOptions {
   /** `optional`: a request without a token passes as nobody's; a bad token is refused all the same. */
   readonly mode: 'required' | 'optional'
   readonly audience: string
+  /** Look where policies/stream-credentials.ts puts what it found. */
+  readonly streams?: boolean
 }
 
 const NOT_ONE_TOKEN = 'Token validation failed: not one bearer token'
 
-export function authenticate({ verifier, mode, audience }: AuthenticateOptions): Policy {
+export function authenticate({ verifier, mode, audience, streams }: AuthenticateOptions): Policy {
   const headers = headersFor(audience)
 
-  return function authenticate(exchange, next) {
-    const bearer = exchange.headers.derived.get(bearerOf, bearerOf)
+  function authenticate(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+    return judge(exchange.headers.derived.get(bearerOf, bearerOf), exchange, next)
+  }
+
+  function authenticateStreams(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+    const { streamBearer } = exchange
+    return streamBearer === null ? authenticate(exchange, next) : judge(streamBearer, exchange, next)
+  }
+
+  return streams ? authenticateStreams : authenticate
+
+  function judge(bearer: HeaderBearer, exchange: Exchange, next: Handler): Reply | Promise<Reply> {
     switch (bearer.kind) {
       case 'none':
         return mode === 'optional' ? next(exchange) : refuse(exchange, 'not_authenticated')
@@ -56,8 +68,10 @@ export function authenticate({ verifier, mode, audience }: AuthenticateOptions):
   }
 }
 
+export type HeaderBearer = Bearer | { readonly kind: 'repeated' }
+
 /** The one Authorization value. Two of them are two opinions about who asks. */
-function bearerOf(headers: RequestHeaders): Bearer | { readonly kind: 'repeated' } {
+export function bearerOf(headers: RequestHeaders): HeaderBearer {
   const values = headers.getAll('authorization')
   return values.length > 1 ? { kind: 'repeated' } : readBearer(values[0])
 }

@@ -16,6 +16,7 @@ function limited(framing: RequestFraming): unknown {
     },
     takeWhole: () => null,
     invited() {},
+    untimed() {},
     break() {},
     pipe() {},
     pause() {},

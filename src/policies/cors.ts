@@ -21,7 +21,7 @@ export const CORS_FIELDS = [
 
 /** @param methods those of the route, for preflights; null: any */
 export function cors(config: CorsConfig, methods: readonly string[] | null): Policy {
-  const origins = new Set(config.origins)
+  const isAllowed = originCheck(config)
   const exposed = [...EXPOSED, ...config.exposeHeaders].join(', ')
   const allowedMethods = (
     config.methods ??
@@ -34,10 +34,6 @@ export function cors(config: CorsConfig, methods: readonly string[] | null): Pol
     const allowed = isAllowed(origin) ? origin : null
     if (isPreflight(exchange)) return preflight(exchange, allowed)
     return mark(next(exchange), allowed)
-  }
-
-  function isAllowed(origin: string): boolean {
-    return origins.has(origin) || config.originPatterns.some(({ matches }) => matches.test(origin))
   }
 
   function mark(result: Reply | Promise<Reply>, origin: string | null): Reply | Promise<Reply> {
@@ -70,6 +66,15 @@ export function cors(config: CorsConfig, methods: readonly string[] | null): Pol
     if (config.credentials) answer.headers.push('Access-Control-Allow-Credentials', 'true')
     return answer
   }
+}
+
+/** Whether an Origin is one of those that the settings allow. */
+export function originCheck({
+  origins,
+  originPatterns,
+}: Pick<CorsConfig, 'origins' | 'originPatterns'>): (origin: string) => boolean {
+  const exact = new Set(origins)
+  return origin => exact.has(origin) || originPatterns.some(({ matches }) => matches.test(origin))
 }
 
 /** The headers that a preflight asks for, those that are header names. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { parsePattern } from './pattern.ts'
-import { fillTemplate, stripSegments } from './rewrite.ts'
+import { fillTemplate, stripSegments, withoutVersion } from './rewrite.ts'
 
 const part = fc.string({
   unit: fc.constantFrom('a', '%41', '%20', '.', '$', '&', '~'),
@@ -10,6 +10,22 @@ const part = fc.string({
   maxLength: 4,
 })
 const parts = fc.array(part, { maxLength: 6 })
+
+describe('the prefix of the auth service', () => {
+  for (const [raw, expected] of [
+    ['/auth/v1/token', '/token'],
+    ['/auth/token', '/token'],
+    ['/auth/v1', '/'],
+    ['/auth/v1/', '/'],
+    ['/auth', '/'],
+    ['/auth/v1/v1/x', '/v1/x'],
+    ['/auth/v10/x', '/v10/x'],
+    ['/auth/x/v1/y', '/x/v1/y'],
+  ] as const) {
+    test(`goes with the version behind it: ${raw} becomes ${expected}`, () =>
+      assert.equal(withoutVersion(stripSegments(1))(raw), expected))
+  }
+})
 
 describe('a stripped prefix', () => {
   for (const [count, raw, expected] of [

@@ -16,6 +16,15 @@ export function stripSegments(count: number): Rewrite {
   }
 }
 
+/** Drops the `/v1` as well that supabase-js puts in front of every path of the auth service, which has its own at its root. */
+export function withoutVersion(rewrite: Rewrite): Rewrite {
+  return rawPath => {
+    const path = rewrite(rawPath)
+    if (path === '/v1') return '/'
+    return path.startsWith('/v1/') ? path.slice(3) : path
+  }
+}
+
 /** Fills a template such as `/v2/{id}/*` with what the segments of a pattern stand for. */
 export function fillTemplate(template: string, segments: readonly Segment[]): Rewrite {
   return rawPath => {

@@ -1,5 +1,6 @@
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts'
 import { ERRORS } from '../errors.ts'
+import { takesTickets } from './tickets.ts'
 
 /** The page behind `type` in every problem: routes, what guards them, and every error code with its meaning. */
 export function docsPage(config: GatewayConfig): string {
@@ -30,7 +31,7 @@ ${config.routes.map(routeRow).join('\n')}
 </tbody>
 </table></div>
 <p>Send the Supabase <code>access_token</code> as <code>Authorization: Bearer …</code>. Every answer carries <code>X-Request-ID</code>; name it when you ask for help.</p>
-<h2>Errors</h2>
+${takesTickets(config) ? ticketText(config.tickets.path) : ''}<h2>Errors</h2>
 <p>Errors of the gateway are <code>application/problem+json</code>; <code>code</code> is one of these and stable.</p>
 <div class="scroll"><table>
 <thead><tr><th>Code</th><th>Status</th><th>Detail</th></tr></thead>
@@ -40,6 +41,11 @@ ${Object.entries(ERRORS).map(errorRow).join('\n')}
 </table></div>
 </body>
 </html>
+`
+}
+
+function ticketText(path: string): string {
+  return `<p>A WebSocket or an EventSource of a browser cannot: <code>POST ${escapeHtml(path)}</code> with the token gives a ticket, to be put behind its URL as <code>?ticket=…</code>, once and soon.</p>
 `
 }
 

@@ -1,6 +1,7 @@
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { takesTickets } from './tickets.ts'
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
@@ -11,6 +12,8 @@ export function openapiDocument(config: GatewayConfig): Record<string, unknown> 
     '/health': { get: ownOperation('Liveness') },
     '/ready': { get: ownOperation('Readiness', ['keys_unavailable']) },
   }
+  const tickets = takesTickets(config)
+  if (tickets) paths[config.tickets.path] = { post: ticketOperation() }
   for (const route of config.routes) {
     const path = openapiPath(route.path)
     paths[path] ??= { parameters: parametersOf(path) }
@@ -27,7 +30,10 @@ export function openapiDocument(config: GatewayConfig): Record<string, unknown> 
     },
     paths,
     components: {
-      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+        ...(tickets ? { ticket: TICKET_SCHEME } : {}),
+      },
       schemas: { Problem },
     },
   }
@@ -66,9 +72,41 @@ const TOKEN_ERRORS: readonly ErrorCode[] = [
 ]
 const UPSTREAM_ERRORS: readonly ErrorCode[] = ['upstream_reset', 'upstream_unreachable', 'upstream_timeout']
 
+const TICKET_SCHEME = {
+  type: 'apiKey',
+  in: 'query',
+  name: 'ticket',
+  description: 'For a WebSocket or an event stream (`Accept: text/event-stream`), once.',
+}
+
+const ticketOperation = () => ({
+  summary: 'A single-use ticket for a WebSocket or an event stream',
+  tags: ['Gateway'],
+  security: [{ bearer: [] }],
+  responses: {
+    201: {
+      description: 'Created',
+      content: {
+        'application/json': {
+          schema: {
+            type: 'object',
+            required: ['ticket', 'expires_in'],
+            properties: {
+              ticket: { type: 'string' },
+              expires_in: { type: 'number', description: 'seconds' },
+            },
+          },
+        },
+      },
+    },
+    ...problemResponses([...TOKEN_ERRORS, 'tickets_exhausted']),
+  },
+})
+
 function routeOperation(route: RouteConfig, method: string) {
   const codes = [
     ...(route.auth === 'none' ? [] : TOKEN_ERRORS),
+    ...(route.tickets && method === 'GET' ? (['ticket_invalid'] as const) : []),
     ...(route.upstream === undefined ? [] : UPSTREAM_ERRORS),
   ]
   const name = route.name ?? route.path
@@ -76,11 +114,16 @@ function routeOperation(route: RouteConfig, method: string) {
     summary: `${method} ${name}`,
     operationId: `${method.toLowerCase()}_${name.replace(/\W+/g, '_')}`,
     tags: [name],
-    ...(route.auth === 'none'
-      ? {}
-      : { security: route.auth === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }] }),
+    ...(route.auth === 'none' ? {} : { security: securityOf(route, method) }),
     responses: { default: { description: 'The answer of the service' }, ...problemResponses(codes) },
   }
+}
+
+/** Any one of them will do. */
+function securityOf(route: RouteConfig, method: string): Record<string, never[]>[] {
+  const ways: Record<string, never[]>[] = route.auth === 'optional' ? [{}, { bearer: [] }] : [{ bearer: [] }]
+  if (route.tickets && method === 'GET') ways.push({ ticket: [] })
+  return ways
 }
 
 function problemResponses(codes: readonly ErrorCode[]) {

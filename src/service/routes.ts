@@ -2,13 +2,15 @@
 
 import type { GatewayConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { type Handler, json, reply } from '../exchange.ts'
+import { type Handler, json, type Policy, reply } from '../exchange.ts'
 import { docsPage } from './docs.ts'
 import { openapiDocument } from './openapi.ts'
 
 export interface ServiceRoute {
   readonly path: string
   readonly methods: readonly string[]
+  /** What stands in front of it, behind CORS. */
+  readonly policies?: readonly Policy[]
   readonly handle: Handler
 }
 

@@ -1,12 +1,14 @@
 /**
- * Sign-outs and blocked users, seen by all threads as soon as `revoke` returns. They live in a table of shared counters
- * of their own: a session's counter is 1 while it is revoked, a user's is the moment up to which tokens are refused.
+ * Sign-outs, blocked users and blocked companies, seen by all threads as soon as `revoke` returns. They live in a table
+ * of shared counters of their own. The counter of a session or a user is its mark: the moment up to which tokens are
+ * refused, in milliseconds since 1970. That of a company is 1 while it is blocked.
  *
  * A thread that remembers verified tokens need not ask about each at each request: it remembers the `version` under
  * which a token was found good, read before asking, and asks again only when that has changed.
  */
 
-import { SharedCounters, type Step } from './shared-counters.ts'
+import { MAX_VALUE } from './counter-table.ts'
+import { DECLINED, SharedCounters, type Step } from './shared-counters.ts'
 import { checkBuffer, createBuffer, HEADER_WORDS, type Layout } from './shared-header.ts'
 
 const LAYOUT: Layout = { name: 'revocations', kind: 3, version: 1 }
@@ -17,7 +19,22 @@ const VERSION_AT = HEADER_WORDS
 const UNTIL_AT = HEADER_WORDS + 1
 const LAST_SECOND = 2 ** 32 - 1
 
-export type RevokedKind = 'session' | 'user'
+export type RevokedKind = 'session' | 'user' | 'company'
+
+export type RevokedReason = 'token_revoked' | 'company_blocked'
+
+/** What a token says of whom it speaks for. */
+export interface Holder {
+  /** The session, if the token names one. */
+  readonly sessionId: string | null
+  readonly userId: string
+  readonly companyId: string | null
+  /**
+   * Its `iat`, in seconds; a token without one cannot prove that it is newer than a revocation. Most issuers give whole
+   * seconds, so a token issued in the very second of the revocation is refused too.
+   */
+  readonly issuedAt: number | null
+}
 
 /** What another thread needs to attach. */
 export interface RevocationBuffers {
@@ -62,10 +79,10 @@ export class Revocations {
   }
 
   /**
-   * Refuses all tokens of a session, or all that a user was issued up to now, until a moment that should not be earlier
-   * than the expiry of the last such token. Doing it again only ever lengthens it.
+   * Refuses all tokens of a session or a company, or all that a user was issued up to now, until a moment that should
+   * not be earlier than the expiry of the last such token. Doing it again only ever lengthens it.
    *
-   * @param until milliseconds since 1970, rounded up to tenths of a second
+   * @param until milliseconds since 1970, rounded up to tenths of a second; Infinity: until it is restored
    * @param now milliseconds since 1970
    * @param issuedUpTo for users: tokens issued up to this moment are refused, in milliseconds; later than `now` by as
    *   much as the issuer's clock may run ahead of ours, or Infinity to block the user
@@ -73,42 +90,94 @@ export class Revocations {
    *   for the tokens still pass
    */
   revoke(kind: RevokedKind, id: string, until: number, now: number, issuedUpTo: number = now): boolean {
-    if (Number.isNaN(until)) return false
+    if (Number.isNaN(until) || Number.isNaN(issuedUpTo)) return false
     this.#raiseUntil(until)
-    const key = this.#entries.key(nameOf(kind, id))
-    const mark = kind === 'session' ? 1 : Math.max(1, issuedUpTo)
-    const marked = this.#entries.update(key, later, mark, 0, until, now)
-    // After the entry: who sees the new version sees the entry as well.
-    Atomics.add(this.#state, VERSION_AT, 1)
-    return marked !== null && marked > 0
-  }
-
-  /** Takes a revocation back: the tokens pass again. */
-  restore(kind: RevokedKind, id: string, now: number): void {
-    this.#entries.reset(this.#entries.key(nameOf(kind, id)), now)
-    Atomics.add(this.#state, VERSION_AT, 1)
+    const revoked =
+      kind === 'user'
+        ? this.#set('user', id, beyond, Math.ceil(issuedUpTo), until, now)
+        : this.#set(kind, id, later, kind === 'session' ? MAX_VALUE : 1, until, now)
+    this.#changed()
+    return revoked
   }
 
   /**
-   * Whether a token is refused. One atomic load while nothing is revoked.
+   * Refuses all tokens that a user was issued up to now but for those of one session, which are refused as soon as the
+   * user is revoked once more. What was refused before stays refused, in that session too.
    *
-   * @param sessionId the token's session, if it names one
-   * @param userId its subject
-   * @param issuedAt its `iat`, in seconds; a token without one cannot prove that it is newer than a revocation. Most
-   *   issuers give whole seconds, so a token issued in the very second of the revocation is refused too.
-   * @param now milliseconds since 1970
+   * @returns false like `revoke`
    */
-  isRevoked(sessionId: string | null, userId: string, issuedAt: number | null, now: number): boolean {
-    const until = Atomics.load(this.#state, UNTIL_AT) >>> 0
-    if (until === 0 || (until < LAST_SECOND && now >= until * 1000)) return false
-    if (sessionId !== null && this.#marked('session', sessionId, now) > 0) return true
-    const issuedUpTo = this.#marked('user', userId, now)
-    if (issuedUpTo === 0) return false
-    return issuedAt === null || !(issuedAt * 1000 > issuedUpTo)
+  revokeOthers(
+    userId: string,
+    sessionId: string,
+    until: number,
+    now: number,
+    issuedUpTo: number = now,
+  ): boolean {
+    if (Number.isNaN(until) || Number.isNaN(issuedUpTo)) return false
+    this.#raiseUntil(until)
+    const revoked = this.#revokeAllBut(userId, sessionId, until, now, Math.ceil(issuedUpTo))
+    this.#changed()
+    return revoked
   }
 
-  #marked(kind: RevokedKind, id: string, now: number): number {
+  #revokeAllBut(userId: string, sessionId: string, until: number, now: number, issuedUpTo: number): boolean {
+    for (;;) {
+      const before = this.#mark('user', userId, now)
+      const mark = Math.min(MAX_VALUE, Math.max(issuedUpTo, before + 1))
+      // In this order, so that there is no moment in which the session is refused, or forgiven what came before.
+      if (before > 0 && !this.#set('session', sessionId, later, before, until, now)) return false
+      if (!this.#set('spared', sessionId, later, mark, until, now)) return false
+      const step: Step = current => (current === before ? mark : DECLINED)
+      const result = this.#entries.update(this.#entries.key(nameOf('user', userId)), step, 0, 0, until, now)
+      if (result !== DECLINED) return result !== null
+    }
+  }
+
+  /**
+   * Takes a revocation back: the tokens pass again.
+   *
+   * @returns whether there was one
+   */
+  restore(kind: RevokedKind, id: string, now: number): boolean {
+    const key = this.#entries.key(nameOf(kind, id))
+    const was = this.#entries.read(key, now) > 0
+    this.#entries.reset(key, now)
+    this.#changed()
+    return was
+  }
+
+  /**
+   * Why a token is refused, or null. One atomic load while nothing is revoked.
+   *
+   * @param now milliseconds since 1970
+   */
+  reasonAgainst(holder: Holder, now: number): RevokedReason | null {
+    const until = Atomics.load(this.#state, UNTIL_AT) >>> 0
+    if (until === 0 || (until < LAST_SECOND && now >= until * 1000)) return null
+    const { sessionId, userId, companyId, issuedAt } = holder
+    const mark = this.#mark('user', userId, now)
+    if (isIssuedUpTo(mark, issuedAt)) {
+      if (sessionId === null || this.#mark('spared', sessionId, now) < mark) return 'token_revoked'
+    }
+    // After the user's: who sees that a session is spared sees also what it is not forgiven.
+    if (sessionId !== null && isIssuedUpTo(this.#mark('session', sessionId, now), issuedAt))
+      return 'token_revoked'
+    if (companyId !== null && this.#mark('company', companyId, now) > 0) return 'company_blocked'
+    return null
+  }
+
+  #mark(kind: EntryKind, id: string, now: number): number {
     return this.#entries.read(this.#entries.key(nameOf(kind, id)), now)
+  }
+
+  #set(kind: EntryKind, id: string, step: Step, mark: number, until: number, now: number): boolean {
+    const result = this.#entries.update(this.#entries.key(nameOf(kind, id)), step, mark, 0, until, now)
+    return result !== null && result > 0
+  }
+
+  /** After the entries: who sees the new version sees them as well. */
+  #changed(): void {
+    Atomics.add(this.#state, VERSION_AT, 1)
   }
 
   /** Before the entry: who sees no such moment looks for no entries. */
@@ -123,8 +192,17 @@ export class Revocations {
   }
 }
 
-const later: Step = (current, moment) => Math.max(current, moment)
+/** `spared`: a session's counter is the user's mark up to which it is not meant. */
+type EntryKind = RevokedKind | 'spared'
 
-function nameOf(kind: RevokedKind, id: string): string {
+const later: Step = (current, moment) => Math.max(current, moment)
+/** Always beyond what a session was spared from before. */
+const beyond: Step = (current, moment) => Math.max(current + 1, moment)
+
+function isIssuedUpTo(mark: number, issuedAt: number | null): boolean {
+  return mark > 0 && (issuedAt === null || !(issuedAt * 1000 > mark))
+}
+
+function nameOf(kind: EntryKind, id: string): string {
   return `${kind}|${id}`
 }

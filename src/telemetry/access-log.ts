@@ -41,13 +41,15 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
   const { error, identity, body, client, route } = exchange
   const status = exchange.status === 0 ? (error?.status ?? 0) : exchange.status
   const duration = Math.round((now() - exchange.startedAt) * 1000) / 1e6
-  const received = body === null ? 0 : body.received
+  const received = body === null ? exchange.bytesReceived : body.received
   let line =
     `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +
     `${quoted(exchange.method)},"path":${quoted(exchange.rawPath)},"status_code":${status},"duration":${duration}` +
     `${kept(clients, client, clientPart)}${route === null ? ',"route":null' : kept(routes, route, routePart)}` +
     `${identity === null ? '' : kept(identities, identity, identityPart)}${upstreamPart(exchange)}` +
-    `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"outcome":"${exchange.outcome}"`
+    `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"protocol":"${exchange.protocol}","outcome":"${exchange.outcome}"`
+  if (exchange.closeCode !== 0) line += `,"close_code":${exchange.closeCode}`
+  if (exchange.endReason !== null) line += `,"ended":"${exchange.endReason}"`
   if (error !== null) {
     line += `,"code":"${error.code}"`
     if (error.cause !== undefined) line += `,"reason":${JSON.stringify(describeError(error.cause))}`

@@ -3,20 +3,21 @@
  * attempt that owns the connection at the moment; a connection that did anything unexpected is never used again.
  */
 
-import net from 'node:net'
-import tls from 'node:tls'
+import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
+import { copyOf } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, findField } from '../wire/fields.ts'
 import { MalformedMessage } from '../wire/malformed.ts'
 import { type ResponseHead, type ResponseListener, ResponseParser } from '../wire/response-parser.ts'
 import { ONE_WRITE_BYTES, writeWhole } from '../wire/whole-message.ts'
+import { connectTo, hearRefusals, type SocketListeners } from './connect.ts'
 import type { Endpoint, Timeouts } from './endpoint.ts'
 import type { Stacked } from './idle-stack.ts'
 import { LARGE_READ_BYTES, type Lender, ReadMemory } from './read-memory.ts'
 
 /** What an attempt hears of its connection. Exactly one of `onEnd` and `onFailure` comes last. */
-export interface AttemptListener extends ResponseListener {
+export interface AttemptListener extends Omit<ResponseListener, 'onUpgrade'> {
   readonly timeouts: Timeouts
   /** The bytes that arrived together have been parsed. */
   afterRead(): void
@@ -25,12 +26,25 @@ export interface AttemptListener extends ResponseListener {
   /** The upstream takes no more of the request. An answer, or a failure, follows. */
   onRefused(): void
   onFailure(error: GatewayError): void
+  /**
+   * The upstream agreed to an upgrade. The socket is the attempt's from now on: paused, with `rest` of what it sent read
+   * already. Nothing else follows.
+   */
+  onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer | null): void
 }
 
 /** Told when a connection may be given to the next request, and when it is no more. */
 export interface ConnectionOwner {
   onReleased(connection: Connection): void
   onClosed(connection: Connection): void
+}
+
+interface OwnedSocket extends Socket {
+  owner?: Connection
+}
+
+function ownerOf(socket: OwnedSocket): Connection {
+  return socket.owner!
 }
 
 /** Up to this size a chunk is cheaper copied between its size and its end than sent in three pieces. */
@@ -59,7 +73,7 @@ export class Connection implements Expiring, ResponseListener, Stacked {
   readonly #endpoint: Endpoint
   readonly #owner: ConnectionOwner
   readonly #parser = new ResponseParser(this)
-  readonly #socket: net.Socket
+  readonly #socket: Socket
   #state: State = IDLE
   #connected = false
   #request: RequestPhase = 'sent'
@@ -70,21 +84,40 @@ export class Connection implements Expiring, ResponseListener, Stacked {
   #keepAlive = true
   #hearsRefusals = false
   #corked = false
+  #upgraded: ResponseHead | null = null
   readonly #memory = new ReadMemory()
   #served = 0
   #idleSeconds: number
+
+  // The same functions for all sockets: there may be many thousands of them.
+  static readonly #listeners: SocketListeners = {
+    onConnected() {
+      ownerOf(this).#onConnected()
+    },
+    onBytes(bytes, count) {
+      ownerOf(this).#onBytes(bytes, count)
+    },
+    onDrain() {
+      ownerOf(this).#onDrain()
+    },
+    onError(error) {
+      ownerOf(this).#onError(error)
+    },
+    onEnd() {
+      ownerOf(this).#onEnd()
+    },
+    onClose() {
+      ownerOf(this).#onClose()
+    },
+  }
 
   constructor(endpoint: Endpoint, owner: ConnectionOwner) {
     this.#endpoint = endpoint
     this.#owner = owner
     this.#idleSeconds = endpoint.idleTimeout
-    this.#socket = endpoint.tls === null ? this.#connectPlain() : this.#connectTls(endpoint.tls)
-    this.#socket.setNoDelay(true)
-    this.#socket.setKeepAlive(true, 60_000)
-    this.#socket.on('drain', () => this.#onDrain())
-    this.#socket.on('error', error => this.#onError(error))
-    this.#socket.on('end', () => this.#onEnd())
-    this.#socket.on('close', () => this.#onClose())
+    const socket: OwnedSocket = connectTo(endpoint, this.#memory, Connection.#listeners)
+    socket.owner = this
+    this.#socket = socket
     watchDeadline(this)
   }
 
@@ -113,6 +146,7 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     whole: Buffer | null,
     attempt: AttemptListener,
     body: 'none' | 'follows' | 'on-invitation',
+    mayUpgrade = false,
   ): void {
     this.#state = { kind: 'busy', attempt }
     this.#served++
@@ -120,7 +154,7 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     this.#answer = 'awaited'
     this.#heard = false
     this.#paused = false
-    this.#parser.begin(method)
+    this.#parser.begin(method, mayUpgrade)
     if (whole === null) this.#socket.write(head, 'latin1')
     else {
       if (whole.length > ONE_WRITE_BYTES) this.#hearRefusals()
@@ -140,23 +174,10 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     return flowing
   }
 
-  /**
-   * An upstream that answers early and closes makes writing fail while its answer still waits to be read, and a socket
-   * that fails to write is destroyed with all it holds. So such failures are taken from the socket and become a phase:
-   * the upload ends, the answer is read. Put in front of the methods that every Writable implements, once a body is sent.
-   */
   #hearRefusals(): void {
     if (this.#hearsRefusals) return
     this.#hearsRefusals = true
-    const socket = this.#socket
-    const { _write: write, _writev: writev } = socket
-    const guard = (done: (error?: Error | null) => void) => (error?: Error | null) => {
-      if (error == null || !isRefusal(error)) return done(error)
-      this.#onRefused()
-      done()
-    }
-    socket._write = (chunk, encoding, done) => write.call(socket, chunk, encoding, guard(done))
-    if (writev !== undefined) socket._writev = (chunks, done) => writev.call(socket, chunks, guard(done))
+    hearRefusals(this.#socket, () => this.#onRefused())
   }
 
   #onRefused(): void {
@@ -243,6 +264,10 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     this.#state.attempt.onHead(head)
   }
 
+  onUpgrade(head: ResponseHead): void {
+    this.#upgraded = head
+  }
+
   onData(bytes: Buffer, start: number, end: number): void {
     if (this.#state.kind === 'busy') this.#state.attempt.onData(bytes, start, end)
   }
@@ -256,39 +281,6 @@ export class Connection implements Expiring, ResponseListener, Stacked {
   }
 
   // What the socket says
-
-  #connectPlain(): net.Socket {
-    const { host, port } = this.#endpoint
-    const socket = net.connect({
-      host,
-      port,
-      onread: {
-        // Asked once at the start, then behind each read; anything but a buffer means the same one again.
-        buffer: () => this.#memory.next() as Buffer,
-        callback: (count, bytes) => {
-          this.#onBytes(bytes as Buffer, count)
-          return true
-        },
-      },
-    })
-    socket.once('connect', () => this.#onConnected())
-    return socket
-  }
-
-  #connectTls(options: NonNullable<Endpoint['tls']>): net.Socket {
-    const { host, port } = this.#endpoint
-    const { ca, servername } = options
-    const socket = tls.connect({
-      host,
-      port,
-      ALPNProtocols: ['http/1.1'],
-      ...(ca === undefined ? {} : { ca }),
-      ...(servername === undefined ? {} : { servername }),
-    })
-    socket.once('secureConnect', () => this.#onConnected())
-    socket.on('data', (bytes: Buffer) => this.#onBytes(bytes, bytes.length))
-    return socket
-  }
 
   #onConnected(): void {
     this.#connected = true
@@ -310,16 +302,34 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     }
     const { attempt } = this.#state
     this.#heard = true
+    let at: number
     try {
-      this.#parser.execute(bytes, 0, count)
+      at = this.#parser.execute(bytes, 0, count)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       this.#fail(new GatewayError('upstream_malformed', { cause: error }))
       return
     }
+    if (this.#upgraded !== null) return this.#handOver(attempt, this.#upgraded, bytes, at, count)
     this.#memory.large = this.#answer === 'receiving' && count >= LARGE_READ_BYTES
     if (this.#answer === 'receiving') this.#arm()
     attempt.afterRead()
+  }
+
+  #handOver(attempt: AttemptListener, head: ResponseHead, bytes: Buffer, at: number, count: number): void {
+    const socket = this.#socket
+    if (socket.writableLength > 0) {
+      const cause = new Error('upgraded before it had read the request')
+      return this.#fail(new GatewayError('upstream_malformed', { cause }))
+    }
+    const rest = at < count ? copyOf(bytes, at, count) : null
+    socket.pause()
+    socket.allowHalfOpen = true
+    // What this socket still says to this connection is not heard any more.
+    this.#state = CLOSED
+    unwatchDeadline(this)
+    this.#owner.onClosed(this)
+    attempt.onUpgraded(head, socket, rest)
   }
 
   #onEnd(): void {
@@ -378,10 +388,6 @@ export class Connection implements Expiring, ResponseListener, Stacked {
     if (this.#request === 'sending' || this.#paused || this.#answer === 'whole') return 0
     return deadlineIn(this.#answer === 'receiving' ? timeouts.idle : timeouts.firstByte)
   }
-}
-
-function isRefusal(error: NodeJS.ErrnoException): boolean {
-  return error.code === 'EPIPE' || error.code === 'ECONNRESET'
 }
 
 const CONNECT_ERRORS: ReadonlySet<string> = new Set([

@@ -20,6 +20,7 @@ export interface Endpoint {
   readonly authority: string
   /** Path in front of every request's own, without a slash at its end. */
   readonly basePath: string
+  readonly protocol: UpstreamConfig['protocol']
   readonly tls: { readonly ca: string | undefined; readonly servername: string | undefined } | null
   readonly preserveHost: boolean
   readonly maxConnections: number
@@ -44,6 +45,7 @@ export function endpointOf(
     port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
     authority: url.host,
     basePath: url.pathname.replace(/\/+$/, ''),
+    protocol: upstream.protocol,
     tls: secure
       ? {
           ca: upstream.ca === undefined ? undefined : readFileSync(upstream.ca, 'utf8'),

@@ -37,6 +37,7 @@ beforeEach(() => {
 function poolOf(over: Partial<Endpoint> = {}): Pool {
   const pool = new Pool({
     name: 'test',
+    protocol: 'http/1.1',
     host: '127.0.0.1',
     port,
     authority: `127.0.0.1:${port}`,
@@ -71,6 +72,7 @@ async function use(connection: Connection, path = '/'): Promise<void> {
     afterRead() {},
     onDrain() {},
     onRefused() {},
+    onUpgraded() {},
     onFailure: reject,
   }
   connection.send('GET', `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`, null, attempt, 'none')

@@ -64,6 +64,14 @@ export class Pool implements ConnectionOwner {
     return () => this.#forget(waiter)
   }
 
+  /**
+   * A connection of its own for what lasts, outside of the bound: a thousand open sockets must not keep out requests. It
+   * ends with its exchange.
+   */
+  openLasting(): Connection {
+    return new Connection(this.endpoint, { onReleased: connection => connection.destroy(), onClosed() {} })
+  }
+
   /** Closes idle connections now and busy ones at their end. */
   close(): void {
     this.#closed = true

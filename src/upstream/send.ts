@@ -3,37 +3,41 @@
  * may call an upstream twice.
  */
 
+import type { Socket } from 'node:net'
 import { asGatewayError, GatewayError } from '../errors.ts'
-import type { Abortable, Exchange, Handler, Reply } from '../exchange.ts'
-import { connectionOptions, type FieldLines, fieldName, HOP_BY_HOP } from '../wire/fields.ts'
-import { encodeRequestHead, fieldLine, type PassageRules } from '../wire/request-head.ts'
+import type { Abortable, Exchange, Handler, Reply, TunnelSettings } from '../exchange.ts'
+import type { BodySource } from '../wire/body.ts'
+import type { FieldLines } from '../wire/fields.ts'
+import { encodeRequestHead } from '../wire/request-head.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
+import { isAcceptance } from '../wire/websocket-handshake.ts'
 import { AnswerBody } from './answer-body.ts'
+import { fieldsFor, passable } from './answer-fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 import type { Timeouts } from './endpoint.ts'
+import { type EventStreamOptions, keptBody, streamKind } from './event-stream.ts'
+import type { LocationMapper } from './location.ts'
+import { type OutgoingOptions, outgoing, prefixLine } from './outgoing.ts'
 import type { Pool, PoolClient } from './pool.ts'
 import { Upload } from './upload.ts'
 
-export interface SendOptions {
+export interface SendOptions extends OutgoingOptions {
   readonly pool: Pool
   readonly timeouts: Timeouts
-  /** What of the client's fields stays behind. */
-  readonly rules: PassageRules
   /** Lower-case fields of answers that the gateway writes itself on this route. */
   readonly replaced: ReadonlySet<string>
-  /** The path for the upstream; null: the raw path as it came. */
-  readonly rewrite: ((rawPath: string) => string) | null
-  /** `X-Forwarded-Prefix` for the upstream, where a prefix was stripped. */
-  readonly strippedPrefix: string | null
+  /** Makes the upstream's paths the client's, in `Location` and `Content-Location`. */
+  readonly location: LocationMapper
+  /** How WebSockets of this route are kept; null: there are none. */
+  readonly tunnel: TunnelSettings | null
+  readonly eventStreams: EventStreamOptions
 }
 
 /** RFC 9110 §9.2.2: what may be sent again after an answer stayed away. */
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+export const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 export function createSender(options: SendOptions): Handler {
-  const viaLine = 'Via: 1.1 nyro-gateway\r\n'
-  const prefixLine = options.strippedPrefix ? fieldLine('X-Forwarded-Prefix', options.strippedPrefix) : ''
-  const constantLines = viaLine + prefixLine
+  const constantLines = `Via: 1.1 nyro-gateway\r\n${prefixLine(options)}`
 
   return function send(exchange) {
     exchange.upstream = options.pool.endpoint.name
@@ -42,6 +46,8 @@ export function createSender(options: SendOptions): Handler {
     })
   }
 }
+
+const kindOf = (head: ResponseHead) => streamKind(head.fields)
 
 /** One exchange's stay with its upstream; its second try, too. */
 class Attempt implements AttemptListener, PoolClient, Abortable {
@@ -84,6 +90,7 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
       return this.#refuse(asGatewayError(error))
     }
     this.#exchange.onAbort(this)
+    if (this.#upgrades) return this.onConnection(this.#options.pool.openLasting())
     this.#giveUpWaiting = this.#options.pool.acquire(this, this.timeouts.firstByte, fresh)
   }
 
@@ -97,7 +104,7 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     const { body, method, framing, expectContinue } = this.#exchange
     this.#connection = connection
     this.#exchange.attempts++
-    if (body === null) return connection.send(method, this.#requestHead, null, this, 'none')
+    if (body === null) return connection.send(method, this.#requestHead, null, this, 'none', this.#upgrades)
     const whole = typeof framing === 'number' && !expectContinue ? body.takeWhole() : null
     if (whole !== null) return connection.send(method, this.#requestHead, whole, this, 'none')
     connection.send(method, this.#requestHead, null, this, expectContinue ? 'on-invitation' : 'follows')
@@ -110,35 +117,44 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     this.#upload.start()
   }
 
+  get #upgrades(): boolean {
+    return this.#exchange.upgrade && this.#options.tunnel !== null
+  }
+
   #encodeHead(): string {
     const { endpoint } = this.#options.pool
-    const exchange = this.#exchange
-    const path = this.#options.rewrite === null ? exchange.rawPath : this.#options.rewrite(exchange.rawPath)
-    return encodeRequestHead({
-      method: exchange.method,
-      target: endpoint.basePath + path + exchange.query,
-      authority: (endpoint.preserveHost && exchange.authority) || endpoint.authority,
-      headers: exchange.headers,
-      rules: this.#options.rules,
-      replaced: exchange.upstreamHeaders.names,
-      ownLines:
-        exchange.client.forwardedLines +
-        this.#constantLines +
-        `X-Request-ID: ${exchange.id}\r\n` +
-        exchange.upstreamHeaders.lines,
-      framing: exchange.framing,
-      expectContinue: exchange.expectContinue,
-    })
+    const facts = outgoing(this.#exchange, endpoint, this.#options, this.#constantLines)
+    return encodeRequestHead({ ...facts, upgrade: this.#upgrades })
   }
 
   onInformational(status: number, fields: readonly string[]): void {
-    const passed = status === 100 ? [] : passable(fields, this.#options.replaced)
+    const passed = status === 100 ? [] : passable(fields, this.#options.replaced).lines.slice()
     this.#exchange.early?.informational(status, passed)
   }
 
   onHead(head: ResponseHead): void {
     this.#head = head
     if (head.hasBody) this.#body = new AnswerBody(this.#connection!, this)
+  }
+
+  onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer | null): void {
+    const { headers } = this.#exchange
+    const release = { abort: () => void socket.destroy() }
+    if (!isAcceptance(head.fields, headers.get('sec-websocket-key') ?? '')) {
+      release.abort()
+      const cause = new Error('101 without the acceptance of this handshake')
+      return this.#refuse(new GatewayError('upstream_malformed', { cause }))
+    }
+    this.#settled = true
+    // Until somebody takes it
+    this.#exchange.onAbort(release)
+    this.#resolve({
+      status: 101,
+      headers: passable(head.fields, this.#options.replaced).lines.slice(),
+      body: null,
+      contentLength: -1,
+      tunnel: { socket, rest, settings: this.#options.tunnel! },
+    })
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
@@ -157,20 +173,30 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
   }
 
   afterRead(): void {
-    if (this.#head === null || this.#settled) return
+    const head = this.#head
+    if (head === null || this.#settled) return
     this.#settled = true
-    const { status, contentLength, derived } = this.#head
-    const { replaced } = this.#options
+    // Nothing of either is needed for what may be a long stream
+    this.#head = null
+    this.#requestHead = ''
+    const { status, contentLength, derived } = head
+    const { replaced, location } = this.#options
     const passed = derived.get(replaced, head => passable(head.fields, replaced))
     const whole = this.#body === null ? null : this.#body.takeWhole()
     if (whole === null) this.#body?.settle()
     this.#resolve({
       status,
-      // A copy: policies change it
-      headers: passed.slice(),
-      body: whole ?? this.#body,
+      headers: fieldsFor(this.#exchange, status, passed, location),
+      body: whole ?? this.#streamed(head),
       contentLength: status === 204 ? -1 : whole === null ? contentLength : whole.length,
     })
+  }
+
+  /** What there is to come of the body. */
+  #streamed(head: ResponseHead): BodySource | null {
+    if (this.#body === null) return null
+    const kind = head.derived.get(kindOf, kindOf)
+    return keptBody(kind, this.#body, this.#exchange, this.#options.eventStreams)
   }
 
   onDrain(): void {
@@ -224,25 +250,4 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     this.#exchange.onAbort(null)
     this.#reject(error)
   }
-}
-
-/** The fields of an answer that go on to the client: end-to-end ones that the gateway does not write itself. */
-function passable(fields: readonly string[], replaced: ReadonlySet<string>): FieldLines {
-  const nominated = nominatedBy(fields)
-  const passed: FieldLines = []
-  for (let i = 0; i < fields.length; i += 2) {
-    const { lower } = fieldName(fields[i]!)
-    if (HOP_BY_HOP.has(lower) || replaced.has(lower) || nominated?.has(lower)) continue
-    passed.push(fields[i]!, fields[i + 1]!)
-  }
-  return passed
-}
-
-/** Lower-case names that an answer's Connection fields keep to this hop, or null. */
-function nominatedBy(fields: readonly string[]): ReadonlySet<string> | null {
-  const values: string[] = []
-  for (let i = 0; i < fields.length; i += 2) {
-    if (fieldName(fields[i]!).lower === 'connection') values.push(fields[i + 1]!)
-  }
-  return values.length === 0 ? null : connectionOptions(values)
 }

@@ -39,6 +39,7 @@ function headOf(lines: string[], over: Partial<RequestHead> = {}): RequestHead {
     ownLines: OWN,
     framing: 'none',
     expectContinue: false,
+    upgrade: false,
     ...over,
   }
 }

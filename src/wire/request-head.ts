@@ -1,22 +1,16 @@
 /**
- * The one function that writes request heads for upstreams. Each rule against smuggling and spoofing stands here
- * and nowhere else: connection fields stay behind, framing is the gateway's own, asserted names come only from
- * the gateway, and nothing with a line break in it gets out.
+ * The one function that writes request heads for upstreams of HTTP/1.1. What of a client's fields goes on is decided in
+ * passing-fields.ts; framing is the gateway's own, and nothing with a line break in it gets out.
  */
 
-import { connectionOptions, isFieldValue, isToken } from './fields.ts'
+import { isFieldValue, isToken } from './fields.ts'
+import { type PassageRules, passingFields } from './passing-fields.ts'
 import type { RequestHeaders } from './request-headers.ts'
+
+export type { PassageRules }
 
 /** `none`, or the number of bytes that follow, or `chunked`. */
 export type RequestFraming = 'none' | 'chunked' | number
-
-/** What of a client's fields stays behind on a route. */
-export interface PassageRules {
-  /** Canonical names that only the gateway may send: the client's never pass. */
-  readonly asserted: ReadonlySet<string>
-  /** Lower-case names dropped on this route, such as `cookie`. */
-  readonly dropped: ReadonlySet<string>
-}
 
 export interface RequestHead {
   readonly method: string
@@ -32,16 +26,27 @@ export interface RequestHead {
   readonly framing: RequestFraming
   /** Ask the upstream for `100 Continue` before the body. */
   readonly expectContinue: boolean
+  /** Ask the upstream for a WebSocket (RFC 9110 §7.8). */
+  readonly upgrade: boolean
 }
 
 /** What must never stand in a request line or a Host: controls, white space, anything beyond ASCII. */
 const UNSAFE = /[^\x21-\x7e]/
 
-/** @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's */
-export function encodeRequestHead(head: RequestHead): string {
-  if (UNSAFE.test(head.target) || UNSAFE.test(head.authority) || !isToken(head.method)) {
+/** @throws TypeError when what stands in front of the fields would break the message */
+export function checkRequestLine({
+  method,
+  target,
+  authority,
+}: Pick<RequestHead, 'method' | 'target' | 'authority'>): void {
+  if (UNSAFE.test(target) || UNSAFE.test(authority) || !isToken(method)) {
     throw new TypeError('request line is not safe to send')
   }
+}
+
+/** @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's */
+export function encodeRequestHead(head: RequestHead): string {
+  checkRequestLine(head)
   const { headers, rules, replaced } = head
   const passed =
     replaced === null
@@ -50,26 +55,20 @@ export function encodeRequestHead(head: RequestHead): string {
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n${passed}${head.ownLines}`
   if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
   else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
+  if (head.upgrade) text += 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
   if (head.expectContinue) text += 'Expect: 100-continue\r\n'
   return `${text}\r\n`
 }
 
-/** The client's lines that may go on: neither the gateway's names nor what its Connection fields nominate (RFC 9110 §7.6.1). */
 function passingLines(
   headers: RequestHeaders,
-  { asserted, dropped }: PassageRules,
+  rules: PassageRules,
   replaced: ReadonlySet<string> | null,
 ): string {
-  const nominated = connectionOptions(headers.getAll('connection'))
-  const { lines, names } = headers
-  const passed: string[] = []
-  for (let i = 0; i < names.length; i++) {
-    const name = names[i]!
-    if (name.owner !== 'end-to-end' || asserted.has(name.canonical) || dropped.has(name.lower)) continue
-    if (nominated?.has(name.lower) || replaced?.has(name.canonical)) continue
-    passed.push(`${lines[2 * i]}: ${lines[2 * i + 1]}\r\n`)
-  }
-  return passed.join('')
+  const fields = passingFields(headers, rules, replaced)
+  let lines = ''
+  for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return lines
 }
 
 /**

@@ -83,6 +83,12 @@ function encode(fields: FieldLines, chunked: boolean): Encoded {
   return { fields: fields.slice(), chunked, lines: lines.join(''), dated }
 }
 
+/** The head behind which the connection speaks another protocol (RFC 9110 §15.2.2). */
+export function encodeUpgradeHead(fields: FieldLines, ownLines: string): string {
+  const { lines } = encoded(fields, false)
+  return `${statusLine(101)}Connection: Upgrade\r\nUpgrade: websocket\r\n${lines}${ownLines}\r\n`
+}
+
 /** An answer before the answer (RFC 9110 §15.2). */
 export function encodeInformational(status: number, fields: FieldLines): string {
   let text = statusLine(status)

@@ -31,6 +31,7 @@ function parse(pieces: readonly Buffer[], method = 'GET'): Outcome {
   const parser = new ResponseParser({
     onInformational: (status, fields) => informational.push([status, [...fields]]),
     onHead: head => heads.push(head),
+    onUpgrade: head => heads.push(head),
     onData: (bytes, start, end) => {
       body += bytes.toString('latin1', start, end)
     },
@@ -133,6 +134,7 @@ describe('an upstream answer', () => {
     const parser = new ResponseParser({
       onInformational: () => {},
       onHead: ({ status }) => statuses.push(status),
+      onUpgrade() {},
       onData: () => {},
       onEnd: () => {},
     })

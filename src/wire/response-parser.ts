@@ -41,6 +41,8 @@ export interface ResponseListener {
   /** A 1xx answer other than 101. */
   onInformational(status: number, fields: readonly string[]): void
   onHead(head: ResponseHead): void
+  /** A 101, where one was asked for: what stands behind it is no HTTP any more. */
+  onUpgrade(head: ResponseHead): void
   /** Bytes of the body, from `start` to `end` of what is being parsed: copy what outlives the call. */
   onData(bytes: Buffer, start: number, end: number): void
   /** The answer is whole. Called at most once for each answer, last. */
@@ -52,13 +54,14 @@ export const MAX_HEAD_BYTES = 65_536
 const MAX_FIELDS = 512
 const MAX_INFORMATIONAL = 16
 
-type State = 'idle' | 'head' | 'length' | 'chunked' | 'until-close' | 'done'
+type State = 'idle' | 'head' | 'length' | 'chunked' | 'until-close' | 'done' | 'upgraded'
 
 export class ResponseParser {
   readonly #listener: ResponseListener
   readonly #chunked = new ChunkedDecoder()
   #state: State = 'idle'
   #requestMethod = ''
+  #mayUpgrade = false
   #remaining = 0
   #informational = 0
   /**
@@ -67,31 +70,34 @@ export class ResponseParser {
    */
   readonly #lastBytes = new RememberedBytes()
   #last: ResponseHead | null = null
+  #answers = 0
   readonly #head = new HeadReader(MAX_HEAD_BYTES)
 
   constructor(listener: ResponseListener) {
     this.#listener = listener
   }
 
-  /** Awaits the answer to a request with this method. */
-  begin(requestMethod: string): void {
+  /** Awaits the answer to a request with this method, which may have asked for an upgrade. */
+  begin(requestMethod: string, mayUpgrade = false): void {
     this.#state = 'head'
     this.#requestMethod = requestMethod
+    this.#mayUpgrade = mayUpgrade
     this.#informational = 0
     this.#head.reset()
   }
 
   /**
    * Feeds bytes. Bytes beyond the end of an answer are an error: nothing was asked that they could answer.
+   * @returns the offset behind the last byte consumed: all, but for what stands behind an upgrade
    * @throws MalformedMessage
    */
-  execute(bytes: Buffer, start = 0, end = bytes.length): void {
+  execute(bytes: Buffer, start = 0, end = bytes.length): number {
     let at = start
     while (at < end) {
       switch (this.#state) {
         case 'head': {
           const next = this.#takeHead(bytes, at, end)
-          if (next === -1) return
+          if (next === -1) return end
           at = next
           break
         }
@@ -111,11 +117,14 @@ export class ResponseParser {
           this.#listener.onData(bytes, at, end)
           at = end
           break
+        case 'upgraded':
+          return at
         case 'idle':
         case 'done':
           throw new MalformedMessage('bytes behind the end of the answer')
       }
     }
+    return at
   }
 
   /**
@@ -152,15 +161,21 @@ export class ResponseParser {
     this.#head.reset()
     if (head.status < 200) this.#inform(head)
     else {
-      this.#last = inOnePiece && this.#lastBytes.keep(bytes, start, behind) ? head : null
+      // Not that of a first answer: many connections never carry another.
+      const kept = inOnePiece && this.#answers++ > 0 && this.#lastBytes.keep(bytes, start, behind)
+      this.#last = kept ? head : null
       this.#begin(head, behind < end)
     }
     return behind
   }
 
   #inform(head: ResponseHead): void {
-    // Nothing here asks for an upgrade, so a 101 would be a tunnel that nobody owns.
-    if (head.status === 101) throw new MalformedMessage('101 without an upgrade')
+    if (head.status === 101) {
+      // Where no upgrade was asked for it would be a tunnel that nobody owns.
+      if (!this.#mayUpgrade) throw new MalformedMessage('101 without an upgrade')
+      this.#state = 'upgraded'
+      return this.#listener.onUpgrade(head)
+    }
     if (++this.#informational > MAX_INFORMATIONAL) throw new MalformedMessage('too many 1xx answers')
     this.#listener.onInformational(head.status, head.fields)
   }

@@ -1,9 +1,10 @@
 /**
  * What the threads of one gateway see of each other, in shared memory: where the gateway stands, the state of each worker
- * and what it counts, and which tokens are revoked. Made by the main thread, attached by each worker.
+ * and what it counts, which tokens are revoked, and which tickets are out. Made by the main thread, attached by each worker.
  */
 
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
+import { Tickets } from '../store/tickets.ts'
 import { type CountedNames, WorkerCounters } from '../store/worker-counters.ts'
 
 export type Phase = 'starting' | 'running' | 'draining'
@@ -26,12 +27,15 @@ export interface BoardBuffers {
   readonly states: SharedArrayBuffer
   readonly counters: SharedArrayBuffer
   readonly revocations: RevocationBuffers
+  readonly tickets: SharedArrayBuffer
 }
 
 export class Board {
   readonly buffers: BoardBuffers
   readonly workers: number
   readonly revocations: Revocations
+  /** 49 MiB, of which the system gives what is used. */
+  readonly tickets: Tickets
   readonly counters: WorkerCounters<'requests' | 'beats', 'connections'>
   readonly #states: Int32Array
 
@@ -39,21 +43,34 @@ export class Board {
     states: SharedArrayBuffer,
     counters: WorkerCounters<'requests' | 'beats', 'connections'>,
     revocations: Revocations,
+    tickets: Tickets,
   ) {
-    this.buffers = { states, counters: counters.buffer, revocations: revocations.buffers }
+    this.buffers = {
+      states,
+      counters: counters.buffer,
+      revocations: revocations.buffers,
+      tickets: tickets.buffer,
+    }
     this.workers = counters.workers
     this.counters = counters
     this.revocations = revocations
+    this.tickets = tickets
     this.#states = new Int32Array(states)
   }
 
   static create(workers: number): Board {
     const states = new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT)
-    return new Board(states, WorkerCounters.create(COUNTED, workers), Revocations.create(MAX_REVOCATIONS))
+    const revocations = Revocations.create(MAX_REVOCATIONS)
+    return new Board(states, WorkerCounters.create(COUNTED, workers), revocations, Tickets.create())
   }
 
-  static attach({ states, counters, revocations }: BoardBuffers): Board {
-    return new Board(states, WorkerCounters.attach(COUNTED, counters), Revocations.attach(revocations))
+  static attach({ states, counters, revocations, tickets }: BoardBuffers): Board {
+    return new Board(
+      states,
+      WorkerCounters.attach(COUNTED, counters),
+      Revocations.attach(revocations),
+      Tickets.attach(tickets),
+    )
   }
 
   get phase(): Phase {

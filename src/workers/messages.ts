@@ -2,6 +2,7 @@
 
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
+import type { Ports } from '../listening.ts'
 import type { BoardBuffers } from './board.ts'
 
 /** What a worker is given when it starts. */
@@ -13,12 +14,14 @@ export interface WorkerData {
   /** Whether log lines are for people: the worker's own stdout says nothing about that. */
   readonly pretty: boolean
   readonly board: BoardBuffers
+  /** TLS sessions are resumed with any worker. */
+  readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */
   readonly keys: readonly Jwk[] | null
 }
 
 export type ToWorker =
-  | { readonly kind: 'listen'; readonly port: number }
+  | { readonly kind: 'listen'; readonly ports: Ports }
   | { readonly kind: 'keys'; readonly keys: readonly Jwk[] }
   /**
    * A fetch was tried, or may not be yet; behind any new set. For so many milliseconds asking again would not help. The

@@ -1,13 +1,20 @@
 /** What serves in one thread, be it one of several workers or the only one: a gateway and, once told so, its front door. */
 
+import { randomBytes } from 'node:crypto'
+import { TICKET_KEY_BYTES, validityWarning } from '../certificate.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import { trustedProxies } from '../edge/client-address.ts'
 import { type FrontDoor, listen } from '../edge/listen.ts'
 import type { Receiver } from '../edge/receive.ts'
+import type { TlsOptions } from '../edge/tls.ts'
 import { buildGateway, type GatewayEvents, type Shared } from '../gateway.ts'
+import { Lifetimes } from '../lifetimes.ts'
+import type { Ports } from '../listening.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Board } from './board.ts'
+import { revokedTokens } from './revoked-tokens.ts'
+import { signOutFrom } from './sign-out.ts'
 
 /** Seconds that idle client connections stay open while draining. */
 const IDLE_GRACE = 1
@@ -17,8 +24,8 @@ export interface Serving {
   start(): void
   /** Keys are at hand. */
   ready(): boolean
-  /** @throws when the port cannot be listened on */
-  listen(port: number, reusePort: boolean): Promise<FrontDoor>
+  /** @throws when a port cannot be listened on, or the certificate cannot be served */
+  listen(ports: Ports, reusePort: boolean): Promise<FrontDoor>
   /** Writes to the board how many connections are open. */
   publish(): void
   /** @returns when everything that was open has ended */
@@ -38,17 +45,24 @@ export interface ServeOptions {
   readonly shared?: Shared
   /** Whether to ask a client to come back through another connection. */
   readonly shed?: () => boolean
+  /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
+  readonly ticketKeys?: Buffer
 }
 
-export function serve({ config, log, board, id, events, shared, shed }: ServeOptions): Serving {
+export function serve(options: ServeOptions): Serving {
+  const { config, log, board, id, events, shared, shed } = options
   const { server } = config
   const draining = (): boolean => board.phase === 'draining'
-  const { revocations } = board
+  const revocations = revokedTokens(board.revocations)
+  const lifetimes = new Lifetimes(config.identity.leeway, revocations)
   const gateway = buildGateway(config, events, draining, {
     ...shared,
-    revocations: {
-      isRevoked: (session, user, issuedAt) => revocations.isRevoked(session, user, issuedAt, Date.now()),
-    },
+    revocations,
+    signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
+      log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+    ),
+    lifetimes,
+    tickets: board.tickets,
   })
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -58,6 +72,7 @@ export function serve({ config, log, board, id, events, shared, shed }: ServeOpt
     refuse: gateway.refuse,
     observers: [accessLog(log), () => requests.add(1)],
     draining,
+    lifetimes,
     pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },
     sendTimeout: server.sendTimeout,
     shed: shed ?? (() => false),
@@ -65,25 +80,63 @@ export function serve({ config, log, board, id, events, shared, shed }: ServeOpt
   return {
     start: () => void gateway.start(),
     ready: gateway.ready,
-    async listen(port, reusePort) {
+    async listen(ports, reusePort) {
       front = await listen(receiver, {
         host: server.host,
-        port,
+        port: ports.plain,
         reusePort,
+        tls: ports.tls === null ? null : tlsOptions(options, ports.tls),
+        http2: server.http2,
         headerTimeout: server.headerTimeout,
         keepAliveTimeout: server.keepAliveTimeout,
         trusted: trustedProxies(server.trustedProxies),
         onRefused: refusal => {
           if (log.enabled('warning')) log.writeLine(refusedLine(refusal))
         },
+        onFlooded: (peer, what) => log.logger.warn({ client_ip: peer, reason: `too many ${what}` }, FLOODED),
       })
       return front
     },
     publish() {
       connections.add((front?.connections ?? 0) - connections.value)
     },
-    close: async () => front?.close(IDLE_GRACE),
+    close: async () => {
+      lifetimes.drain(server.drainTimeout)
+      await front?.close(IDLE_GRACE)
+    },
     cut: () => front?.destroy(),
     release: gateway.close,
+  }
+}
+
+const FLOODED = 'HTTP/2 connection closed'
+
+/** Every thread looks after its own listener's certificate, and the first one speaks of it. */
+function tlsOptions({ config, log: { logger }, id, ticketKeys }: ServeOptions, port: number): TlsOptions {
+  const tls = config.server.tls!
+  const speaks = id === 0
+  return {
+    ...tls,
+    port,
+    ticketKeys: ticketKeys ?? randomBytes(TICKET_KEY_BYTES),
+    events: {
+      onChanged(pair) {
+        if (!speaks) return
+        const { subject, validTo } = pair.leaf
+        logger.info({ subject, valid_to: validTo }, 'Certificate replaced')
+        const warning = validityWarning(pair)
+        if (warning !== null) logger.warn(`The certificate in ${tls.cert} ${warning}`)
+      },
+      onUnusable({ file, message }) {
+        if (speaks)
+          logger.error(
+            { file: tls[file], reason: message },
+            'New certificate cannot be served: the old one stays',
+          )
+      },
+      onHandshakesFailed(count, last) {
+        logger.debug({ count, error: last }, 'TLS handshakes failed')
+      },
+    },
   }
 }

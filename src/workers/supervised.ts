@@ -1,6 +1,7 @@
 /** One worker as the supervisor sees it: a thread, and another in its place when it dies. */
 
 import { Worker } from 'node:worker_threads'
+import type { Ports } from '../listening.ts'
 import { errorOf, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
 
 /** The entry: beside this file in the sources, under a name of its own in the bundle. */
@@ -45,7 +46,7 @@ export class SupervisedWorker {
   #startedAt = 0
   /** What it said before it ended. */
   #error: unknown = null
-  #port: number | null = null
+  #ports: Ports | null = null
   #failures = 0
   #beats = -1
   #heardAt = 0
@@ -76,9 +77,9 @@ export class SupervisedWorker {
   }
 
   /** @throws what keeps it from listening */
-  listen(port: number): Promise<void> {
-    this.#port = port
-    this.send({ kind: 'listen', port })
+  listen(ports: Ports): Promise<void> {
+    this.#ports = ports
+    this.send({ kind: 'listen', ports })
     return this.#listening.promise
   }
 
@@ -146,7 +147,7 @@ export class SupervisedWorker {
 
   #onBuilt(): void {
     this.#built.resolve()
-    if (this.#port !== null) this.send({ kind: 'listen', port: this.#port })
+    if (this.#ports !== null) this.send({ kind: 'listen', ports: this.#ports })
   }
 
   #onExit(exitCode: number): void {

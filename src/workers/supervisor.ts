@@ -3,9 +3,11 @@
  * writes their log, fetches their keys, answers on the admin port, and ends them in good order.
  */
 
+import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
+import { TICKET_KEY_BYTES } from '../certificate.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import { JwksFetcher } from '../identity/jwks-fetcher.ts'
@@ -16,7 +18,7 @@ import { isPretty, type Log, openLog } from '../telemetry/log.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
 import type { FromWorker } from './messages.ts'
-import { claimPort } from './port.ts'
+import { claimPorts } from './port.ts'
 import { type Death, SupervisedWorker } from './supervised.ts'
 
 /** Seconds that a worker gets to end after its last connection was cut: longer only when it is stuck. */
@@ -65,10 +67,19 @@ class Supervisor {
     void this.#fetcher?.start(keys => this.#adopt(keys)).then(() => this.#tellOfAttempt())
     const pretty = isPretty(config.log)
     const heapLimit = heapLimitOf(count)
+    const ticketKeys = randomBytes(TICKET_KEY_BYTES)
     this.#workers = Array.from({ length: count }, (_, id) => {
       const data = () => {
         this.#board.setState(id, 'starting')
-        return { id, workers: count, source, pretty, board: this.#board.buffers, keys: this.#keys }
+        return {
+          id,
+          workers: count,
+          source,
+          pretty,
+          board: this.#board.buffers,
+          ticketKeys,
+          keys: this.#keys,
+        }
       }
       return new SupervisedWorker({
         id,
@@ -87,8 +98,8 @@ class Supervisor {
     const { server, admin, routes } = this.#config
     const board = this.#board
     await Promise.all(this.#workers.map(worker => worker.built))
-    const port = await claimPort(server.host, server.port)
-    await Promise.all(this.#workers.map(worker => worker.listen(port)))
+    const ports = await claimPorts(server)
+    await Promise.all(this.#workers.map(worker => worker.listen(ports)))
     const watch = setInterval(() => {
       if (board.phase === 'running') for (const worker of this.#workers) worker.watch(board.beats(worker.id))
     }, WATCH_MS)
@@ -103,14 +114,23 @@ class Supervisor {
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
     board.phase = 'running'
-    const url = urlOf(server.host, port)
+    const url = urlOf(server.host, ports.plain)
+    const tlsUrl = ports.tls === null ? null : urlOf(server.host, ports.tls, 'https')
     const adminUrl = this.#admin?.url ?? null
     this.#log.logger.info(
-      { url, admin_url: adminUrl, pid: process.pid, routes: routes.length, workers: this.#workers.length },
+      {
+        url,
+        ...(tlsUrl === null ? {} : { tls_url: tlsUrl }),
+        admin_url: adminUrl,
+        pid: process.pid,
+        routes: routes.length,
+        workers: this.#workers.length,
+      },
       'Gateway listening',
     )
     return {
       url,
+      tlsUrl,
       adminUrl,
       log: this.#log,
       close: () => this.#close(),

@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadConfig } from '../config/load.ts'
+import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
 import { Shedding } from './balance.ts'
 import { Board } from './board.ts'
@@ -33,7 +34,7 @@ function fail(error: unknown): never {
 supervisor.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'listen':
-      return void open(message.port).catch(fail)
+      return void open(message.ports).catch(fail)
     case 'keys':
       keys.adopt(message.keys)
       return report()
@@ -69,6 +70,7 @@ async function build(): Promise<void> {
     events: { onKeysFailed: () => {}, onKeysChanged: () => {} },
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
+    ticketKeys: Buffer.from(data.ticketKeys),
   })
   serving.start()
   const tick = (): void => {
@@ -87,8 +89,8 @@ function hasChanged(file: WorkerData['source']['file']): boolean {
   return before?.kind === 'module' && file?.kind === 'module' && file.digest !== before.digest
 }
 
-async function open(port: number): Promise<void> {
-  await serving!.listen(port, true)
+async function open(ports: Ports): Promise<void> {
+  await serving!.listen(ports, true)
   board.setState(id, 'listening')
   report()
   post({ kind: 'listening' })

@@ -13,6 +13,8 @@ export interface ExchangeOptions {
   readonly framing?: RequestFraming
   readonly body?: RequestBody
   readonly identity?: Identity
+  readonly protocol?: 'http' | 'https'
+  readonly upgrade?: boolean
 }
 
 export function exchangeOf(options: ExchangeOptions = {}): Exchange {
@@ -25,10 +27,11 @@ export function exchangeOf(options: ExchangeOptions = {}): Exchange {
     authority: 'gateway.test',
     host: 'gateway.test',
     headers,
-    client: { ip: '127.0.0.1', protocol: 'http', forwardedLines: '' },
+    client: { ip: '127.0.0.1', protocol: options.protocol ?? 'http', forwardedLines: '' },
     framing: options.framing ?? 'none',
     expectContinue: false,
     body: options.body ?? null,
+    upgrade: options.upgrade ?? false,
   })
   exchange.identity = options.identity ?? null
   return exchange

@@ -13,6 +13,8 @@ export const SECRET = 'test-secret-of-at-least-thirty-two-bytes'
 export interface GatewayProcess {
   readonly url: string
   readonly port: number
+  /** Set with a certificate. */
+  readonly tlsUrl: string | null
   readonly adminUrl: string | null
   readonly child: ChildProcess
   /** Every log line so far, parsed; lines that are no JSON as `{ raw }`. */
@@ -85,6 +87,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   return {
     url,
     port: Number(new URL(url).port),
+    tlsUrl: (listening.tls_url as string | undefined) ?? null,
     adminUrl: listening.admin_url as string | null,
     child,
     log,

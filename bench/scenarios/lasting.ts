@@ -1,0 +1,105 @@
+/** What scenarios of connections that last have in common: their upstream, and who takes part. */
+
+import { request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { type Contender, does, type Running } from '../contender.ts'
+import { present } from '../field.ts'
+import { freePort, ready, type Started, start } from '../process.ts'
+import { firstLine, type Result } from '../result.ts'
+import { type Run, wanted } from '../run.ts'
+import type { Participant, Turns } from '../turns.ts'
+
+const UPSTREAM = fileURLToPath(new URL('../upstream/lasting.ts', import.meta.url))
+
+export type LastingService = { port: number; process: Started }
+
+export async function startLasting(run: Run): Promise<LastingService> {
+  const port = await freePort()
+  const process = start({
+    name: 'upstream',
+    directory: run.directory,
+    core: run.cores.load,
+    command: [globalThis.process.execPath, UPSTREAM],
+    env: { PORT: String(port) },
+  })
+  await ready(process, port)
+  return { port, process }
+}
+
+/** One upgrade without a token: who verifies tokens must refuse it before it may be measured. */
+export async function refusesStrangers(contender: Contender, { port }: Running, path: string): Promise<void> {
+  if (!does(contender, 'token')) return
+  const status = await new Promise<number>((resolve, reject) => {
+    const headers = {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    }
+    const question = request({ port, path, host: '127.0.0.1', agent: false, headers }, answer => {
+      answer.resume()
+      resolve(answer.statusCode ?? 0)
+    })
+    question.on('upgrade', (_, socket) => {
+      socket.destroy()
+      resolve(101)
+    })
+    question.on('error', reject)
+    question.end()
+  })
+  if (status !== 401) throw new Error(`${contender.name} answers ${status} to an upgrade without a token`)
+}
+
+export type Field = {
+  participants: (Participant & { label: string })[]
+  leftOut: string[]
+  faults: string[]
+  stop: () => Promise<void>
+}
+
+/** Starts the upstream and the contenders; the upstream asked directly takes part, too. */
+export async function lastingField(
+  run: Run,
+  candidates: Contender[],
+  path: string,
+  participant: (name: string, port: number) => Participant,
+): Promise<Field> {
+  const { contenders, leftOut } = await present(wanted(run, candidates))
+  leftOut.forEach(run.say)
+  const upstream = await startLasting(run)
+  const direct = { ...participant('direct', upstream.port), label: 'the upstream asked directly' }
+  const field: Field = { participants: [direct], leftOut, faults: [], stop }
+  const started: Started[] = []
+  for (const contender of contenders) {
+    try {
+      const running = await contender.start({ ...run, upstreamPort: upstream.port })
+      started.push(running.process)
+      await refusesStrangers(contender, running, path)
+      field.participants.push({ ...participant(contender.name, running.port), label: contender.label })
+    } catch (error) {
+      field.faults.push(`${contender.name} left: ${firstLine(error)}`)
+    }
+  }
+  return field
+
+  async function stop(): Promise<void> {
+    await Promise.all(started.map(process => process.stop()))
+    await upstream.process.stop()
+  }
+}
+
+/** Those whose turns were all taken. */
+export function finishersOf({ participants }: Field, { samples }: Turns): Field['participants'] {
+  return participants.filter(({ name }) => samples.some(({ entry }) => entry === name))
+}
+
+export type LastingResult = Omit<Result, 'faults' | 'samples' | 'notes'> & { notes: string[] }
+
+export function withTurns(result: LastingResult, { leftOut, faults }: Field, turns: Turns): Result {
+  return {
+    ...result,
+    notes: [...result.notes, ...leftOut],
+    faults: [...faults, ...turns.faults],
+    samples: turns.samples,
+  }
+}

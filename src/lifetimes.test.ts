@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { identityOf } from '../test/support/exchange.ts'
+import type { EndReason } from './exchange.ts'
+import type { Identity } from './identity/identity.ts'
+import type { RevokedCode } from './identity/verify.ts'
+import { Lifetimes, type LongLived } from './lifetimes.ts'
+
+class Stream implements LongLived {
+  readonly identity: Identity | null
+  readonly ended = Promise.withResolvers<EndReason>()
+  reasons = 0
+
+  constructor(identity: Identity | null) {
+    this.identity = identity
+  }
+
+  endFor(reason: EndReason): void {
+    this.reasons++
+    this.ended.resolve(reason)
+  }
+}
+
+class Revoked {
+  version = 0
+  readonly #codes = new Map<string, RevokedCode>()
+
+  set(userId: string, code: RevokedCode): void {
+    this.#codes.set(userId, code)
+    this.version++
+  }
+
+  reasonAgainst({ userId }: Identity): RevokedCode | null {
+    return this.#codes.get(userId) ?? null
+  }
+}
+
+const ana = identityOf({ userId: 'ana' })
+const bob = identityOf({ userId: 'bob' })
+
+describe('a stream', { timeout: 10_000 }, () => {
+  test('ends when its identity is revoked, and no other does', async () => {
+    const revoked = new Revoked()
+    const lifetimes = new Lifetimes(30, revoked)
+    const [hers, his, nobodys] = [new Stream(ana), new Stream(bob), new Stream(null)]
+    for (const stream of [hers, his, nobodys]) lifetimes.add(stream)
+    revoked.set('ana', 'company_blocked')
+    assert.equal(await hers.ended.promise, 'company_blocked')
+    assert.deepEqual([his.reasons, nobodys.reasons], [0, 0])
+    for (const stream of [hers, his, nobodys]) lifetimes.remove(stream)
+    assert.equal(lifetimes.size, 0)
+  })
+
+  test('ends when it was revoked while its upstream was asked', async () => {
+    const revoked = new Revoked()
+    const lifetimes = new Lifetimes(30, revoked)
+    revoked.set('ana', 'token_revoked')
+    const late = new Stream(ana)
+    lifetimes.add(late)
+    assert.equal(late.reasons, 0, 'not before whoever adds it is done')
+    assert.equal(await late.ended.promise, 'token_revoked')
+    lifetimes.remove(late)
+  })
+
+  test('ends when the gateway stops, be it there before or not', async () => {
+    const lifetimes = new Lifetimes(30, null)
+    const early = new Stream(null)
+    lifetimes.add(early)
+    lifetimes.drain(0.2)
+    const late = new Stream(ana)
+    lifetimes.add(late)
+    assert.deepEqual(await Promise.all([early.ended.promise, late.ended.promise]), ['draining', 'draining'])
+  })
+
+  test('that is over is left alone', async () => {
+    const lifetimes = new Lifetimes(30, null)
+    const [over, last] = [new Stream(null), new Stream(null)]
+    lifetimes.add(over)
+    lifetimes.add(last)
+    lifetimes.drain(0.2)
+    lifetimes.remove(over)
+    await last.ended.promise
+    assert.equal(over.reasons, 0)
+  })
+
+  test('is spread over the time to stop', async () => {
+    const lifetimes = new Lifetimes(30, null)
+    const streams = Array.from({ length: 40 }, () => new Stream(null))
+    for (const stream of streams) lifetimes.add(stream)
+    const started = performance.now()
+    lifetimes.drain(1)
+    const times = await Promise.all(
+      streams.map(({ ended }) => ended.promise.then(() => performance.now() - started)),
+    )
+    // By chance all of 40 fall into a quarter of the time once in 10^24 runs
+    assert.ok(Math.max(...times) - Math.min(...times) > 200)
+  })
+
+  test('has its right for as long as its token, and the leeway', () => {
+    assert.equal(new Lifetimes(30, null).endOf(identityOf({ expiresAt: 1_000 })), 1_030_000)
+  })
+})

@@ -1,0 +1,99 @@
+/**
+ * What lasts longer than a request: WebSockets and event streams of this thread. They end when their token does, when it
+ * is revoked, when their company is blocked, and when the gateway stops.
+ */
+
+import type { EndReason } from './exchange.ts'
+import type { Identity } from './identity/identity.ts'
+import type { Revocations, RevokedCode } from './identity/verify.ts'
+
+export interface LongLived {
+  /** Whose right it lives by; null: nobody's in particular. */
+  readonly identity: Identity | null
+  /** Says goodbye in the way of its protocol, then ends. It may be called again, for another reason; then nothing more happens. */
+  endFor(reason: EndReason): void
+}
+
+/** Time between two looks at the revocations. */
+const LOOK_MS = 100
+/** All are looked at no more often than this, however many are signed out. */
+const SWEEP_MS = 500
+/** Part of the drain time within which streams are ended, so that none is cut at its end. */
+const DRAIN_PART = 0.8
+
+export class Lifetimes {
+  readonly #leeway: number
+  readonly #revocations: Revocations | null
+  readonly #all = new Set<LongLived>()
+  #version = 0
+  #sweptAt = 0
+  #timer: NodeJS.Timeout | null = null
+  #drainUntil = 0
+
+  /** @param leeway seconds by which clocks may differ */
+  constructor(leeway: number, revocations: Revocations | null) {
+    this.#leeway = leeway
+    this.#revocations = revocations
+    this.#version = revocations?.version ?? 0
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** Milliseconds since 1970 at which an identity's right ends. */
+  endOf(identity: Identity): number {
+    return (identity.expiresAt + this.#leeway) * 1000
+  }
+
+  add(stream: LongLived): void {
+    this.#all.add(stream)
+    if (this.#drainUntil > 0) this.#endSoon(stream)
+    const revocations = this.#revocations
+    if (revocations === null) return
+    if (this.#timer === null) {
+      this.#version = revocations.version
+      this.#timer = setInterval(() => this.#look(revocations), LOOK_MS)
+      this.#timer.unref()
+    }
+    // Its token was looked at before its upstream was asked, which may be long ago.
+    if (this.#reasonAgainst(stream, revocations) !== null)
+      setImmediate(() => this.#check(stream, revocations))
+  }
+
+  remove(stream: LongLived): void {
+    this.#all.delete(stream)
+    if (this.#all.size > 0 || this.#timer === null) return
+    clearInterval(this.#timer)
+    this.#timer = null
+  }
+
+  /** Ends all of them, one after the other, so that their clients do not all come back at once. */
+  drain(seconds: number): void {
+    this.#drainUntil = Date.now() + seconds * 1000 * DRAIN_PART
+    for (const stream of this.#all) this.#endSoon(stream)
+  }
+
+  #endSoon(stream: LongLived): void {
+    const wait = Math.random() * Math.max(0, this.#drainUntil - Date.now())
+    setTimeout(() => this.#all.has(stream) && stream.endFor('draining'), wait).unref()
+  }
+
+  #look(revocations: Revocations): void {
+    const { version } = revocations
+    const now = performance.now()
+    if (version === this.#version || now - this.#sweptAt < SWEEP_MS) return
+    this.#version = version
+    this.#sweptAt = now
+    for (const stream of this.#all) this.#check(stream, revocations)
+  }
+
+  #check(stream: LongLived, revocations: Revocations): void {
+    const reason = this.#reasonAgainst(stream, revocations)
+    if (reason !== null && this.#all.has(stream)) stream.endFor(reason)
+  }
+
+  #reasonAgainst({ identity }: LongLived, revocations: Revocations): RevokedCode | null {
+    return identity === null ? null : revocations.reasonAgainst(identity)
+  }
+}

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { identityOf } from '../../test/support/exchange.ts'
+import { Revocations } from '../store/revocations.ts'
+import { signOutFrom } from './sign-out.ts'
+
+const LEEWAY = 30
+const fail = (): never => assert.fail('no room')
+const now = (): number => Math.floor(Date.now() / 1000)
+
+for (const scope of ['local', 'global'] as const) {
+  test(`a ${scope} sign-out lasts until no token of before can be good, and no longer`, () => {
+    const revocations = Revocations.create(100)
+    const issuedAt = now() - 60
+    const identity = identityOf({ sessionId: 's1', issuedAt, expiresAt: issuedAt + 3_600 })
+    signOutFrom(revocations, LEEWAY, fail)(identity, scope)
+    // Another token of the session may have been issued just before.
+    const last = now() + 3_600 + LEEWAY
+    assert.equal(revocations.reasonAgainst(identity, last * 1000), 'token_revoked')
+    assert.equal(revocations.reasonAgainst(identity, (last + 5) * 1000), null)
+  })
+}
+
+test('a sign-out with a token that does not say when it was issued lasts for a day', () => {
+  const revocations = Revocations.create(100)
+  const identity = identityOf({ issuedAt: 0, expiresAt: now() + 60 })
+  signOutFrom(revocations, LEEWAY, fail)(identity, 'global')
+  assert.equal(revocations.reasonAgainst(identity, (now() + 86_400) * 1000), 'token_revoked')
+})
+
+test('a sign-out of others spares the session, and lasts as long', () => {
+  const revocations = Revocations.create(100)
+  const here = identityOf({ sessionId: 's1', issuedAt: now() - 60, expiresAt: now() + 3_540 })
+  const there = { ...here, sessionId: 's2' }
+  signOutFrom(revocations, LEEWAY, fail)(here, 'others')
+  const last = (now() + 3_600 + LEEWAY) * 1000
+  assert.equal(revocations.reasonAgainst(here, last), null)
+  assert.equal(revocations.reasonAgainst(there, last), 'token_revoked')
+})
+
+test('what could not be revoked is told', () => {
+  const revocations = Revocations.create(1)
+  const full = (): boolean =>
+    !revocations.revoke('session', `s${Math.random()}`, Date.now() + 1e6, Date.now())
+  while (!full());
+  let told = 0
+  const signOut = signOutFrom(revocations, LEEWAY, () => told++)
+  for (const scope of ['local', 'others', 'global'] as const) signOut(identityOf({ sessionId: 'new' }), scope)
+  assert.equal(told, 3)
+})
