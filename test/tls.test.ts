@@ -159,16 +159,18 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
     return new Promise((resolve, reject) => {
       const options = { rejectUnauthorized: false, ...(agent === undefined ? {} : { agent }) }
       https
-        .get(`${gateway.tlsUrl}${target}`, options, async response => {
+        .get(`${gateway.tlsUrl}${target}`, options, response => {
           let text = ''
-          for await (const chunk of response) text += chunk
-          resolve(text)
+          response.setEncoding('utf8').on('data', more => {
+            text += more
+          })
+          response.on('end', () => resolve(text)).on('error', reject)
         })
         .on('error', reject)
     })
   }
 
-  test('HTTP/1.1 over TLS takes pipelined requests, and large bodies both ways', async () => {
+  test('HTTP/1.1 over TLS takes pipelined requests, and ends with its client', async () => {
     const socket = await connect()
     let text = ''
     socket.setEncoding('latin1').on('data', more => {
@@ -183,8 +185,8 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
   test('an answer that breaks off over TLS does not look whole', async () => {
     const answered = get('/up/stream')
     const { response } = await upstream.request('/up/stream')
+    response.socket?.end()
     response.socket?.destroySoon()
-    setTimeout(() => response.socket?.destroy(), 50)
     await assert.rejects(answered, /aborted|socket hang up|ECONNRESET/)
   })
 
@@ -199,7 +201,10 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
     for (const socket of garbage) socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     assert.equal(await get('/hello'), 'hello')
     await Promise.all(closed)
-    assert.equal(gateway.log.filter(({ level }) => level === 'error' || level === 'critical').length, 0)
+    assert.deepEqual(
+      gateway.log.filter(({ event }) => event === 'Uncaught exception'),
+      [],
+    )
   })
 
   describe('curl', { skip: withoutCurl }, () => {
@@ -328,27 +333,10 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
     }
 
     test('that have expired are served with a warning', async () => {
-      const [cert, key] = [at('old.pem'), at('old.key')]
-      await run('/usr/bin/openssl', [
-        ...[
-          'req',
-          '-x509',
-          '-newkey',
-          'ec',
-          '-pkeyopt',
-          'ec_paramgen_curve:prime256v1',
-          '-nodes',
-          '-subj',
-          '/CN=old',
-        ],
-        ...['-not_before', '20200101000000Z', '-not_after', '20200201000000Z', '-keyout', key, '-out', cert],
-      ]).catch(() =>
-        // OpenSSL before 3.4 takes no dates here, but a lifetime below zero
-        run('/usr/bin/openssl', [
-          ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'],
-          ...['-subj', '/CN=old', '-days', '-1', '-keyout', key, '-out', cert],
-        ]),
-      )
+      const [cert, key, asked] = [at('old.pem'), at('now/tls.key'), at('old.csr')]
+      await run('/usr/bin/openssl', ['req', '-new', '-key', key, '-subj', '/CN=old', '-out', asked])
+      const sign = ['x509', '-req', '-in', asked, '-signkey', key, '-days', '-1', '-out', cert]
+      await run('/usr/bin/openssl', sign)
       const config = directory.write('old.config.json', { server: { tls: { cert, key } } })
       const { code, stderr } = await runCommand(['check', '--config', config])
       assert.equal(code, 0)

@@ -1,6 +1,7 @@
 /** Reads streams whose events say when they left the upstream: how late the first comes, and each after it left. */
 
 import { Agent, get, type IncomingMessage } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Histogram } from './histogram.ts'
 import { now } from './loops.ts'
 import { asProgram } from './program.ts'
@@ -13,6 +14,8 @@ export type StampPlan = {
   streams: number
   /** Events of each stream. */
   events: number
+  /** Mean pause between two streams of a reader. */
+  pauseMilliseconds: number
   warmUp: number
   seconds: number
 }
@@ -39,6 +42,8 @@ async function read(plan: StampPlan, word: () => Promise<void>): Promise<Stamped
   const until = from + plan.seconds * 1e6
   const readers = Array.from({ length: plan.streams }, async () => {
     while (now() < until) {
+      // Spread out, so that streams do not begin in step
+      await delay(2 * plan.pauseMilliseconds * Math.random())
       const begin = now()
       const counts = begin >= from
       const first = await readOne(plan, agent, counts ? events : new Histogram())

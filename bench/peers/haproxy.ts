@@ -29,10 +29,18 @@ export const haproxyLog: Contender = {
   start: setting => startHaproxy('haproxy-log', setting, true),
 }
 
-async function startHaproxy(name: string, setting: Setting, logs: boolean): Promise<Running> {
+/** For streams: it holds short pieces of an answer back otherwise, for up to a tenth of a second. */
+export const haproxyNoDelay: Contender = {
+  ...haproxyLog,
+  name: 'haproxy-no-delay',
+  label: 'HAProxy, jwt_verify, log on, http-no-delay',
+  start: setting => startHaproxy('haproxy-no-delay', setting, true, 'option http-no-delay'),
+}
+
+async function startHaproxy(name: string, setting: Setting, logs: boolean, option = ''): Promise<Running> {
   const port = await freePort()
   const file = join(setting.directory, `${name}.cfg`)
-  await writeFile(file, configuration(port, setting.upstreamPort, logs))
+  await writeFile(file, configuration(port, setting.upstreamPort, logs, option))
   const process = start({
     name,
     directory: setting.directory,
@@ -44,7 +52,7 @@ async function startHaproxy(name: string, setting: Setting, logs: boolean): Prom
 }
 
 // The signature is computed as HS256 whatever the token's header says, which saves reading that header.
-function configuration(port: number, upstreamPort: number, logs: boolean): string {
+function configuration(port: number, upstreamPort: number, logs: boolean, option: string): string {
   return `
 global
   nbthread 1
@@ -54,6 +62,7 @@ global
 
 defaults
   mode http
+  ${option}
   timeout connect 5s
   timeout client 60s
   timeout server 60s

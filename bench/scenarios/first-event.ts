@@ -1,7 +1,7 @@
-import { PEERS } from '../field.ts'
 import { prepareProgram } from '../load/program.ts'
 import type { Stamped, StampPlan } from '../load/stamps.ts'
 import { gateway } from '../peers/gateway.ts'
+import { haproxyNoDelay } from '../peers/haproxy.ts'
 import { nginxUnbuffered } from '../peers/nginx.ts'
 import { figureOf, type Result, ratioOf, withRange } from '../result.ts'
 import type { Run } from '../run.ts'
@@ -18,13 +18,12 @@ const WARM_UP_SECONDS = 1
 
 /** How late a streamed answer begins, and how late each of its events is. */
 export async function firstEvent(run: Run): Promise<Result | null> {
-  const haproxy = PEERS.filter(({ name }) => name === 'haproxy-log')
   const participant = (name: string, port: number): Participant => ({
     name,
     turn: () => takeTurn(port, run),
     tell: ({ firstP50, eventP99 }) => `first event ${firstP50} µs (p50), any event ${eventP99} µs (p99)`,
   })
-  const candidates = [gateway(run), nginxUnbuffered, ...haproxy]
+  const candidates = [gateway(run), nginxUnbuffered, haproxyNoDelay]
   const field = await lastingField(run, candidates, SOCKET_PATH, participant)
   const turns = await inTurns(field.participants, run)
   await field.stop()
@@ -57,7 +56,7 @@ export async function firstEvent(run: Run): Promise<Result | null> {
       notes: [
         'First event: from the request to the first event at the client, over kept connections. Each event: from when the upstream wrote it, which stands in it, ' +
           'to when the client read it; both processes read the same clock. Upstream and client share a core and are part of both.',
-        'Medians over the rounds, least..most in brackets. nginx has `proxy_buffering off`; it checks and logs nothing.',
+        'Medians over the rounds, least..most in brackets. nginx has `proxy_buffering off`; it checks and logs nothing. HAProxy has `http-no-delay`.',
       ],
       chart: {
         title: 'First event of a streamed answer, p50',
@@ -80,6 +79,7 @@ async function takeTurn(port: number, { seconds }: Run): Promise<Record<string, 
     token: token(),
     streams: STREAMS,
     events: EVENTS,
+    pauseMilliseconds: EVERY_MILLISECONDS,
     warmUp: WARM_UP_SECONDS,
     seconds,
   })
