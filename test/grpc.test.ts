@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { after, afterEach, before, describe, test } from 'node:test'
 import {
   type ClientDuplexStream,
@@ -15,7 +16,9 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { authority, needsOpenssl } from './support/certificates.ts'
 import { bearer } from './support/client.ts'
+import { configDirectory } from './support/config.ts'
 import { startConfigured } from './support/configured.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import {
@@ -26,8 +29,10 @@ import {
   SERVICE,
   type Unary,
 } from './support/grpc-service.ts'
+import { openSession, request } from './support/http2-client.ts'
 import { echo, type Http2Upstream, http2Upstream } from './support/http2-upstream.ts'
-import { token } from './support/token.ts'
+import { service } from './support/service.ts'
+import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
 
 const signedIn = { metadata: bearer(token()) }
@@ -83,13 +88,10 @@ async function read(call: ClientReadableStream<Message> | ClientDuplexStream<Mes
   const messages: Message[] = []
   call.on('data', message => messages.push(message))
   call.on('error', () => {})
-  const [end] = await once(call, 'status')
-  return {
-    messages,
-    code: end.code as status,
-    details: end.details as string,
-    metadata: end.metadata as Metadata,
-  }
+  const end = await new Promise<{ code: status; details: string; metadata: Metadata }>(resolve =>
+    call.on('status', resolve),
+  )
+  return { messages, code: end.code, details: end.details }
 }
 
 describe('a call', () => {
@@ -273,10 +275,52 @@ describe('a call that ends early', () => {
     )
     await cancelled.promise
     assert.ok(left > 0 && left <= 300, `${left} ms left`)
-    const record = await gateway.logged(
-      ({ code, path }) => code === 'deadline_exceeded' && path === `/${SERVICE}/Say`,
-    )
-    assert.equal(record.level, 'warning')
+  })
+
+  test('by its deadline is ended by the gateway, also for a client that does not look at its clock', async () => {
+    const cancelled: string[] = []
+    handlers.say = ((call: Unary) => void call.on('cancelled', () => cancelled.push('say'))) as never
+    handlers.tell = ((call: ServerWritableStream<Message, Message>) => {
+      call.write({ text: 'begun' })
+      call.on('cancelled', () => cancelled.push('tell'))
+    }) as never
+    const session = await openSession(gateway.url)
+    try {
+      const call = (method: string, timeout: string) =>
+        request(
+          session,
+          {
+            ':method': 'POST',
+            ':path': `/${SERVICE}/${method}`,
+            'content-type': 'application/grpc',
+            te: 'trailers',
+            'grpc-timeout': timeout,
+            ...signedIn.metadata,
+          },
+          // One message, uncompressed
+          Buffer.from('\0\0\0\0\x0b{"text":""}', 'latin1'),
+        )
+      const silent = await call('Say', '200m')
+      assert.equal(silent.status, 200)
+      assert.equal(silent.headers['grpc-status'], String(status.DEADLINE_EXCEEDED))
+      assert.equal(silent.headers['grpc-message'], 'The deadline of the call has passed.')
+      assert.equal(silent.code, 0)
+      const begun = await call('Tell', '200000u')
+      assert.match(begun.text, /begun/)
+      assert.equal(begun.trailers['grpc-status'], String(status.DEADLINE_EXCEEDED))
+      await until('both were cancelled', () => cancelled.join() === 'say,tell')
+      const passed = await call('Say', '0m')
+      assert.equal(passed.headers['grpc-status'], String(status.DEADLINE_EXCEEDED))
+      assert.equal(cancelled.length, 2)
+      // What is no timeout is for the service to judge
+      const unreadable = await call('Say', 'soon')
+      assert.notEqual(unreadable.headers['grpc-status'], undefined)
+      assert.notEqual(unreadable.headers['grpc-message'], 'The deadline of the call has passed.')
+    } finally {
+      session.destroy()
+    }
+    const record = await gateway.logged(({ code }) => code === 'deadline_exceeded')
+    assert.deepEqual([record.level, record.path], ['warning', `/${SERVICE}/Say`])
   })
 
   test('by its client is cancelled at the service', async () => {
@@ -306,7 +350,7 @@ describe('what the gateway refuses, or cannot do, is an error of gRPC', () => {
       assert.equal(error.metadata.get('x-request-id').length, 1)
       return fails(status.UNAUTHENTICATED, /^Not authenticated$/)(error)
     })
-    const expired = { metadata: bearer(token({ sub: 'a', exp: 1, aud: 'authenticated' })) }
+    const expired = { metadata: bearer(token(claims({ exp: 1 }))) }
     await assert.rejects(
       client.say({ text: '' }, expired),
       fails(status.UNAUTHENTICATED, /^Token has expired\.$/),
@@ -316,8 +360,7 @@ describe('what the gateway refuses, or cannot do, is an error of gRPC', () => {
   })
 
   test('no company: PERMISSION_DENIED', async () => {
-    const now = Math.floor(Date.now() / 1000)
-    const metadata = bearer(token({ sub: 'a', aud: 'authenticated', exp: now + 60 }))
+    const metadata = bearer(token(claims({ app_metadata: {} })))
     await assert.rejects(client.say({ text: '' }, { metadata }), fails(status.PERMISSION_DENIED, /company/))
   })
 
@@ -378,7 +421,54 @@ describe('what the gateway refuses, or cannot do, is an error of gRPC', () => {
     // 200, JSON, and no status of gRPC: the client makes up its own
     await assert.rejects(
       client.say({ text: '' }, { path: '/nyro.test.Plain/Say' }),
-      fails(status.UNKNOWN, /./),
+      fails(status.INTERNAL, /without gRPC status/),
     )
   })
+})
+
+const skip = await needsOpenssl()
+
+test('over TLS on both sides, by ALPN, is the same', { skip }, async () => {
+  const directory = configDirectory()
+  const ours = await authority(directory.path, 'ours')
+  const { cert, key } = await ours.issue('IP:127.0.0.1')
+  const secure = await grpcServer(
+    {
+      say: (({ request }: Unary, done: sendUnaryData<Message>) => done(null, request)) as never,
+      tell: () => {},
+      hear: () => {},
+      talk: () => {},
+    },
+    { cert, key },
+  )
+  // It has no other protocol than HTTP/1.1 to offer
+  const older = await service((_, response) => void response.end('older'), { cert, key })
+  const upstream = (url: string) => ({ url, protocol: 'h2' as const, ca: ours.file })
+  const behind = await startConfigured({
+    server: {
+      tls: { cert: directory.write('cert.pem', cert), key: directory.write('key.pem', key), port: 0 },
+    },
+    routes: [
+      { path: `/${SERVICE}/*`, upstream: upstream(secure.url) },
+      { path: '/nyro.test.Older/*', auth: 'none', upstream: upstream(older.url) },
+    ],
+  })
+  const listening = await behind.logged(({ event }) => event === 'Gateway listening')
+  const caller = new GrpcClient(String(listening.tls_url), readFileSync(ours.file))
+  try {
+    assert.equal((await caller.say({ text: 'hello' }, signedIn)).message.text, 'hello')
+    await assert.rejects(caller.say({ text: '' }), fails(status.UNAUTHENTICATED, /./))
+    await assert.rejects(
+      caller.say({ text: '' }, { path: '/nyro.test.Older/Say' }),
+      fails(status.UNAVAILABLE, /./),
+    )
+    const refused = await behind.logged(({ code }) => code === 'upstream_tls')
+    assert.match(String(refused.reason), /h2|ALPN/i)
+  } finally {
+    caller.close()
+    await behind.stop('SIGKILL')
+    secure.close()
+    await older.close()
+    directory.remove()
+  }
 })

@@ -4,10 +4,12 @@ import { request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { type Contender, does, type Running } from '../contender.ts'
 import { present } from '../field.ts'
+import { wrk } from '../load/wrk.ts'
 import { freePort, ready, type Started, start } from '../process.ts'
 import { firstLine, type Result } from '../result.ts'
 import { type Run, wanted } from '../run.ts'
 import type { Participant, Turns } from '../turns.ts'
+import { ANSWER, PATHS } from '../upstream/service.ts'
 
 const UPSTREAM = fileURLToPath(new URL('../upstream/lasting.ts', import.meta.url))
 
@@ -50,6 +52,13 @@ export async function refusesStrangers(contender: Contender, { port }: Running, 
   if (status !== 401) throw new Error(`${contender.name} answers ${status} to an upgrade without a token`)
 }
 
+/** Under load, for as long as others are warmed up: what is compiled in service must be compiled here. */
+export async function warmUp({ port }: Running, run: Run): Promise<void> {
+  const question = { method: 'GET', path: PATHS.small, token: true } as const
+  const load = { kind: 'wrk', connections: 64, question, expected: { status: 200, body: ANSWER } } as const
+  await wrk(load, port, run.warmUp, run.cores.load)
+}
+
 export type Field = {
   participants: (Participant & { label: string })[]
   leftOut: string[]
@@ -75,6 +84,7 @@ export async function lastingField(
       const running = await contender.start({ ...run, upstreamPort: upstream.port })
       started.push(running.process)
       await refusesStrangers(contender, running, path)
+      await warmUp(running, run)
       field.participants.push({ ...participant(contender.name, running.port), label: contender.label })
     } catch (error) {
       field.faults.push(`${contender.name} left: ${firstLine(error)}`)

@@ -5,7 +5,6 @@ import type { Contender } from '../contender.ts'
 import { PEERS, present } from '../field.ts'
 import type { Held, HoldPlan } from '../load/hold.ts'
 import { prepareProgram } from '../load/program.ts'
-import { wrk } from '../load/wrk.ts'
 import { gateway } from '../peers/gateway.ts'
 import { residentBytes } from '../proc.ts'
 import { figureOf, mebibytes, type Result, withRange } from '../result.ts'
@@ -13,8 +12,7 @@ import { type Run, wanted } from '../run.ts'
 import { token } from '../token.ts'
 import { inTurns, type Participant } from '../turns.ts'
 import { EVENTS_PATH, SOCKET_PATH } from '../upstream/lasting-paths.ts'
-import { ANSWER, PATHS } from '../upstream/service.ts'
-import { refusesStrangers, startLasting } from './lasting.ts'
+import { refusesStrangers, startLasting, warmUp } from './lasting.ts'
 
 const HOLD = new URL('../load/hold.ts', import.meta.url)
 /** Opened and closed before the first measurement: what the first ones cost once is not theirs. */
@@ -100,17 +98,7 @@ async function oneProcess(
   const { pid } = running.process
   try {
     await refusesStrangers(contender, running, SOCKET_PATH)
-    await wrk(
-      {
-        kind: 'wrk',
-        connections: 64,
-        question: { method: 'GET', path: PATHS.small, token: true },
-        expected: { status: 200, body: ANSWER },
-      },
-      port,
-      run.warmUp,
-      run.cores.load,
-    )
+    await warmUp(running, run)
     await letGo(await open(kind, port, Math.min(REHEARSAL, run.lasting)))
     await delay(SETTLE_MILLISECONDS)
     const before = residentBytes(pid)

@@ -6,6 +6,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { GatewayError } from '../errors.ts'
 import type { EarlyAnswers, Exchange, Reply } from '../exchange.ts'
+import { grpcTrailers, speaksGrpc } from '../grpc.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { now } from '../wire/clock.ts'
@@ -140,7 +141,15 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   }
 
   fail(error: Error): void {
-    this.#break(error instanceof GatewayError ? error : new GatewayError('internal', { cause: error }))
+    const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error })
+    if (this.#phase !== 'streaming' || !speaksGrpc(this.exchange)) return this.#break(failure)
+    // Trailers can still say how the call ended.
+    this.exchange.error = failure
+    settle(this.exchange, 'broken', this.#context.observers)
+    this.#source = null
+    this.#trailers = grpcTrailers(failure)
+    this.#flush()
+    this.#stream.end()
   }
 
   #send(reply: Reply): void {
@@ -168,8 +177,13 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     }
     if (isSource) body.cancel()
     this.#flush()
+    if (isSource || bodiless || body === null || body.length === 0) {
+      stream.respond(fields, NO_BODY)
+      // The head leaves with this turn of the loop, and what follows must not overtake it.
+      if (this.#unread) setImmediate(() => this.finished())
+      return
+    }
     if (this.#unread) connection.tellWhenFinished(stream)
-    if (isSource || bodiless || body === null || body.length === 0) return stream.respond(fields, NO_BODY)
     exchange.bytesSent = reply.contentLength
     stream.respond(fields)
     stream.end(body)

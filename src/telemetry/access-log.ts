@@ -30,7 +30,8 @@ function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   const { error, status, outcome } = exchange
   if (error !== null && error.entry.source !== 'client') return 'error'
   if (status >= 500 || outcome === 'broken') return 'error'
-  return status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
+  // A refusal has another status in gRPC
+  return error !== null || status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
 }
 
 /**

@@ -24,7 +24,7 @@ export function outgoing(
   endpoint: Endpoint,
   { rules, rewrite }: OutgoingOptions,
   constantLines: string,
-): Omit<RequestHead, 'upgrade'> {
+): RequestHead {
   const path = rewrite === null ? exchange.rawPath : rewrite(exchange.rawPath)
   return {
     method: exchange.method,

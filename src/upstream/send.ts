@@ -124,7 +124,7 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
   #encodeHead(): string {
     const { endpoint } = this.#options.pool
     const facts = outgoing(this.#exchange, endpoint, this.#options, this.#constantLines)
-    return encodeRequestHead({ ...facts, upgrade: this.#upgrades })
+    return encodeRequestHead(facts, this.#upgrades)
   }
 
   onInformational(status: number, fields: readonly string[]): void {

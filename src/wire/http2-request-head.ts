@@ -8,7 +8,7 @@ import { type PassageRules, passingFields } from './passing-fields.ts'
 import { checkRequestLine, type RequestHead } from './request-head.ts'
 import type { RequestHeaders } from './request-headers.ts'
 
-export interface Http2RequestHead extends Omit<RequestHead, 'upgrade'> {
+export interface Http2RequestHead extends RequestHead {
   readonly scheme: 'http' | 'https'
 }
 

@@ -39,7 +39,6 @@ function headOf(lines: string[], over: Partial<RequestHead> = {}): RequestHead {
     ownLines: OWN,
     framing: 'none',
     expectContinue: false,
-    upgrade: false,
     ...over,
   }
 }
@@ -205,3 +204,8 @@ describe('a line of the gateway itself', () => {
 function variantsOfCase(name: string): fc.Arbitrary<string> {
   return fc.constantFrom(name, name.toUpperCase(), `\t${name} `)
 }
+
+test('asks for a WebSocket only where it is told to', () => {
+  assert.match(encodeRequestHead(headOf([]), true), /\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n/)
+  assert.doesNotMatch(encodeRequestHead(headOf(['Upgrade', 'websocket'])), /upgrade/i)
+})

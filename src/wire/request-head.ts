@@ -26,8 +26,6 @@ export interface RequestHead {
   readonly framing: RequestFraming
   /** Ask the upstream for `100 Continue` before the body. */
   readonly expectContinue: boolean
-  /** Ask the upstream for a WebSocket (RFC 9110 §7.8). */
-  readonly upgrade: boolean
 }
 
 /** What must never stand in a request line or a Host: controls, white space, anything beyond ASCII. */
@@ -44,8 +42,11 @@ export function checkRequestLine({
   }
 }
 
-/** @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's */
-export function encodeRequestHead(head: RequestHead): string {
+/**
+ * @param upgrade ask the upstream for a WebSocket (RFC 9110 §7.8)
+ * @throws TypeError when a part would break the message: a fault of the gateway's own, never of the client's
+ */
+export function encodeRequestHead(head: RequestHead, upgrade = false): string {
   checkRequestLine(head)
   const { headers, rules, replaced } = head
   const passed =
@@ -55,7 +56,7 @@ export function encodeRequestHead(head: RequestHead): string {
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n${passed}${head.ownLines}`
   if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
   else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
-  if (head.upgrade) text += 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
+  if (upgrade) text += 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
   if (head.expectContinue) text += 'Expect: 100-continue\r\n'
   return `${text}\r\n`
 }

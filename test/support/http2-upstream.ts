@@ -55,8 +55,8 @@ export async function http2Upstream(
     session.on('close', () => sessions.delete(session))
   })
   server.on('sessionError', () => {})
-  server.on('stream', (stream, headers, _, fields) => {
-    const session = stream.session!
+  server.on('stream', (stream: ServerHttp2Stream, headers, _, fields) => {
+    const session = stream.session as ServerHttp2Session
     busiest = Math.max(busiest, ++open)
     stream.on('error', () => {})
     stream.on('close', () => open--)

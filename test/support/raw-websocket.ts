@@ -163,8 +163,8 @@ export async function rawWebSocket(port: number, path: string, lines: Lines = {}
 export interface RawUpstream {
   readonly url: string
   readonly connections: () => number
-  /** The next connection that brings a whole head, which has been answered with 101. */
-  next(): Promise<RawEnd>
+  /** The next connection whose handshake, with `part` in it, has been answered; each is given once. */
+  next(part?: string): Promise<RawEnd>
   close(): Promise<void>
 }
 
@@ -179,7 +179,7 @@ export async function rawUpstream(options: RawUpstreamOptions = {}): Promise<Raw
   const { answer = (head: string) => switching(head) } = options
   const sockets = new Set<Socket>()
   const arrived: RawEnd[] = []
-  const waiting: ((end: RawEnd) => void)[] = []
+  const waiting: { part: string; take: (end: RawEnd) => void }[] = []
   let connections = 0
   const onSocket = (socket: Socket): void => {
     connections++
@@ -190,9 +190,9 @@ export async function rawUpstream(options: RawUpstreamOptions = {}): Promise<Raw
     ear.heard(60_000).then(
       head => {
         ear.send(answer(head))
-        const next = waiting.shift()
-        if (next === undefined) arrived.push(ear)
-        else next(ear)
+        const next = waiting.findIndex(({ part }) => head.includes(part))
+        if (next === -1) arrived.push(ear)
+        else waiting.splice(next, 1)[0]?.take(ear)
       },
       () => {},
     )
@@ -207,17 +207,20 @@ export async function rawUpstream(options: RawUpstreamOptions = {}): Promise<Raw
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
     connections: () => connections,
-    next() {
-      const past = arrived.shift()
-      if (past !== undefined) return Promise.resolve(past)
+    next(part = '') {
+      const past = arrived.findIndex(({ head }) => head.includes(part))
+      if (past !== -1) return Promise.resolve(arrived.splice(past, 1)[0]!)
       return new Promise((resolve, reject) => {
-        const waiter = (end: RawEnd): void => {
-          clearTimeout(timer)
-          resolve(end)
+        const waiter = {
+          part,
+          take: (end: RawEnd): void => {
+            clearTimeout(timer)
+            resolve(end)
+          },
         }
         const timer = setTimeout(() => {
           waiting.splice(waiting.indexOf(waiter), 1)
-          reject(new Error('no connection reached the upstream'))
+          reject(new Error(`no handshake with ${part} reached the upstream`))
         }, PATIENCE)
         waiting.push(waiter)
       })
@@ -237,6 +240,10 @@ export async function rawPair(
   path: string,
   lines: Lines = {},
 ): Promise<{ client: RawEnd; server: RawEnd }> {
-  const [client, server] = await Promise.all([rawWebSocket(gateway.port, path, lines), upstream.next()])
+  const tag = `pair=${++pairs}.`
+  const target = `${path}${path.includes('?') ? '&' : '?'}${tag}`
+  const [client, server] = await Promise.all([rawWebSocket(gateway.port, target, lines), upstream.next(tag)])
   return { client, server }
 }
+
+let pairs = 0

@@ -22,6 +22,15 @@ export function needsUvicorn(): Promise<string | false> {
   })
 }
 
+/** The same with WebSockets, for which uvicorn needs a library of its own. */
+export function needsUvicornWithWebSockets(): Promise<string | false> {
+  return needs('uvicorn with FastAPI and websockets', {
+    command: '/usr/bin/uvicorn',
+    packages: ['uvicorn', 'python3-fastapi', 'python3-multipart', 'python3-websockets'],
+    check: ['/usr/bin/python3', '-c', 'import fastapi, uvicorn, websockets'],
+  })
+}
+
 /** Starts an app on a port that the system chooses. Rejects with what uvicorn printed when it ends before it listens. */
 export async function startUvicorn(app: string, more: readonly string[] = []): Promise<Uvicorn> {
   const args = [
