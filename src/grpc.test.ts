@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { exchangeOf } from '../test/support/exchange.ts'
 import { ERRORS, type ErrorCode, GatewayError } from './errors.ts'
 import { grpcFailure, grpcStatusOf, speaksGrpc } from './grpc.ts'
 import { problemReply } from './problem.ts'
 import { findField } from './wire/fields.ts'
+import { RequestHeaders } from './wire/request-headers.ts'
 
 const statusOf = (code: ErrorCode): number => grpcStatusOf(new GatewayError(code))
 
@@ -30,7 +30,8 @@ describe('a failure of a call', () => {
       client_gone: 1,
       internal: 13,
     } as const
-    for (const [code, status] of Object.entries(table)) assert.equal(statusOf(code as ErrorCode), status, code)
+    for (const [code, status] of Object.entries(table))
+      assert.equal(statusOf(code as ErrorCode), status, code)
   })
 
   test('is an answer without a body, and with what else the refusal has to say', () => {
@@ -44,10 +45,11 @@ describe('a failure of a call', () => {
   })
 
   test('is a problem document to whoever does not speak gRPC', () => {
-    const fields = ['content-type', 'application/grpc']
-    const older = exchangeOf({ headers: fields })
-    const browser = exchangeOf({ protocol: 'HTTP/2' })
-    const caller = exchangeOf({ headers: fields, protocol: 'HTTP/2' })
+    const none = new RequestHeaders([])
+    const headers = new RequestHeaders(['content-type', 'application/grpc'])
+    const older = { id: 'a', protocol: 'HTTP/1.1', headers } as const
+    const browser = { id: 'a', protocol: 'HTTP/2', headers: none } as const
+    const caller = { id: 'a', protocol: 'HTTP/2', headers } as const
     assert.deepEqual([older, browser, caller].map(speaksGrpc), [false, false, true])
     const error = new GatewayError('not_found')
     assert.deepEqual(

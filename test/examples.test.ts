@@ -263,7 +263,7 @@ describe('examples', () => {
     for (const target of ['admin/users', 'admin', '%61dmin/users', 'invite', 'invite/', 'scim/v2/Users']) {
       it(`keeps /${target} of the project to itself`, async () => {
         const answer = await ask(`/api/v1/auth/v1/${target}`, { method: 'POST', body: '{}' })
-        assert.equal(answer.status, 404)
+        assert.equal(answer.status, 403)
         assert.ok(!project.requests.some(request => request.target.includes(target)))
       })
     }

@@ -5,9 +5,9 @@ import { gateway } from '../peers/gateway.ts'
 import { figureOf, type Result, ratioOf, withRange } from '../result.ts'
 import type { Run } from '../run.ts'
 import { token } from '../token.ts'
-import { inTurns, type Participant } from '../turns.ts'
+import { inTurns } from '../turns.ts'
 import { SOCKET_PATH } from '../upstream/lasting-paths.ts'
-import { finishersOf, lastingField, withTurns } from './lasting.ts'
+import { finishersOf, type Lasting, lastingField, withTurns } from './lasting.ts'
 
 const ECHOES = new URL('../load/echoes.ts', import.meta.url)
 const CONNECTIONS = 40
@@ -18,8 +18,10 @@ const FIELD = ['haproxy-log', 'haproxy']
 /** How long a small message takes to the upstream and back, over WebSockets. */
 export async function echo(run: Run): Promise<Result | null> {
   const candidates = [gateway(run), ...PEERS.filter(({ name }) => FIELD.includes(name))]
-  const participant = (name: string, port: number): Participant => ({
+  const participant = (name: string, port: number): Lasting => ({
     name,
+    // Without pauses, to get the code compiled that passes messages on
+    warmUp: async () => void (await echoes(port, 0, 0, run.warmUp)),
     turn: () => takeTurn(port, run),
     tell: ({ p50, p99 }) => `${p50} µs (p50), ${p99} µs (p99)`,
   })
@@ -65,15 +67,24 @@ export async function echo(run: Run): Promise<Result | null> {
 }
 
 async function takeTurn(port: number, { seconds }: Run): Promise<Record<string, number>> {
+  const { messages, p50, p99 } = await echoes(port, PAUSE_MILLISECONDS, WARM_UP_SECONDS, seconds)
+  return { p50, p99, messages, perSecond: messages / seconds }
+}
+
+async function echoes(
+  port: number,
+  pauseMilliseconds: number,
+  warmUp: number,
+  seconds: number,
+): Promise<Echoed> {
   const { go } = await prepareProgram<EchoPlan, Echoed>(ECHOES, {
     port,
     path: SOCKET_PATH,
     token: token(),
     connections: CONNECTIONS,
-    pauseMilliseconds: PAUSE_MILLISECONDS,
-    warmUp: WARM_UP_SECONDS,
+    pauseMilliseconds,
+    warmUp,
     seconds,
   })
-  const { messages, p50, p99 } = await go()
-  return { p50, p99, messages, perSecond: messages / seconds }
+  return go()
 }

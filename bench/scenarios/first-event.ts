@@ -6,20 +6,21 @@ import { nginxUnbuffered } from '../peers/nginx.ts'
 import { figureOf, type Result, ratioOf, withRange } from '../result.ts'
 import type { Run } from '../run.ts'
 import { token } from '../token.ts'
-import { inTurns, type Participant } from '../turns.ts'
+import { inTurns } from '../turns.ts'
 import { SOCKET_PATH, STAMPS_PATH } from '../upstream/lasting-paths.ts'
-import { finishersOf, lastingField, withTurns } from './lasting.ts'
+import { finishersOf, type Lasting, lastingField, withTurns } from './lasting.ts'
 
 const STAMPS = new URL('../load/stamps.ts', import.meta.url)
-const STREAMS = 20
-const EVENTS = 10
-const EVERY_MILLISECONDS = 10
+const STREAMS = 100
+const EVENTS = 20
+const EVERY_MILLISECONDS = 20
 const WARM_UP_SECONDS = 1
 
 /** How late a streamed answer begins, and how late each of its events is. */
 export async function firstEvent(run: Run): Promise<Result | null> {
-  const participant = (name: string, port: number): Participant => ({
+  const participant = (name: string, port: number): Lasting => ({
     name,
+    warmUp: async () => void (await stream(port, { ...PLAN, ...DENSE, warmUp: 0, seconds: run.warmUp })),
     turn: () => takeTurn(port, run),
     tell: ({ firstP50, eventP99 }) => `first event ${firstP50} µs (p50), any event ${eventP99} µs (p99)`,
   })
@@ -73,16 +74,23 @@ export async function firstEvent(run: Run): Promise<Result | null> {
 }
 
 async function takeTurn(port: number, { seconds }: Run): Promise<Record<string, number>> {
-  const { go } = await prepareProgram<StampPlan, Stamped>(STAMPS, {
-    port,
-    path: `${STAMPS_PATH}?events=${EVENTS}&every=${EVERY_MILLISECONDS}`,
-    token: token(),
-    streams: STREAMS,
-    events: EVENTS,
-    pauseMilliseconds: EVERY_MILLISECONDS,
-    warmUp: WARM_UP_SECONDS,
-    seconds,
-  })
-  const stamped = await go()
+  const stamped = await stream(port, { ...PLAN, seconds })
   return { ...stamped, eventP99Milliseconds: stamped.eventP99 / 1000 }
+}
+
+type Pace = { streams: number; events: number; every: number; warmUp: number; seconds: number }
+
+const PLAN = { streams: STREAMS, events: EVENTS, every: EVERY_MILLISECONDS, warmUp: WARM_UP_SECONDS }
+/** As many streams as there can be, to get the code compiled that serves them. */
+const DENSE = { streams: 64, events: 2, every: 1 }
+
+async function stream(port: number, { every, ...pace }: Pace): Promise<Stamped> {
+  const { go } = await prepareProgram<StampPlan, Stamped>(STAMPS, {
+    ...pace,
+    port,
+    path: `${STAMPS_PATH}?events=${pace.events}&every=${every}`,
+    token: token(),
+    pauseMilliseconds: every,
+  })
+  return go()
 }

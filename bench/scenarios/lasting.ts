@@ -59,8 +59,13 @@ export async function warmUp({ port }: Running, run: Run): Promise<void> {
   await wrk(load, port, run.warmUp, run.cores.load)
 }
 
+export type Lasting = Participant & {
+  /** Its own kind of load, as dense as it goes. */
+  warmUp: () => Promise<void>
+}
+
 export type Field = {
-  participants: (Participant & { label: string })[]
+  participants: (Lasting & { label: string })[]
   leftOut: string[]
   faults: string[]
   stop: () => Promise<void>
@@ -71,12 +76,13 @@ export async function lastingField(
   run: Run,
   candidates: Contender[],
   path: string,
-  participant: (name: string, port: number) => Participant,
+  participant: (name: string, port: number) => Lasting,
 ): Promise<Field> {
   const { contenders, leftOut } = await present(wanted(run, candidates))
   leftOut.forEach(run.say)
   const upstream = await startLasting(run)
   const direct = { ...participant('direct', upstream.port), label: 'the upstream asked directly' }
+  await direct.warmUp()
   const field: Field = { participants: [direct], leftOut, faults: [], stop }
   const started: Started[] = []
   for (const contender of contenders) {
@@ -84,8 +90,10 @@ export async function lastingField(
       const running = await contender.start({ ...run, upstreamPort: upstream.port })
       started.push(running.process)
       await refusesStrangers(contender, running, path)
+      const own = participant(contender.name, running.port)
       await warmUp(running, run)
-      field.participants.push({ ...participant(contender.name, running.port), label: contender.label })
+      await own.warmUp()
+      field.participants.push({ ...own, label: contender.label })
     } catch (error) {
       field.faults.push(`${contender.name} left: ${firstLine(error)}`)
     }

@@ -18,6 +18,8 @@ export type SignOutScope = 'local' | 'others' | 'global'
 /** Refuses the tokens of a sign-out from now on, in all threads. */
 export type SignOut = (identity: Identity, scope: SignOutScope) => void
 
+const PROBLEM = 'application/problem+json'
+
 export interface AuthServiceOptions {
   /** Its admin paths are open. */
   readonly admin: boolean
@@ -26,9 +28,16 @@ export interface AuthServiceOptions {
 }
 
 export function authService({ admin, verifier, signOut }: AuthServiceOptions): Policy {
-  return function authService(exchange, next) {
-    if (!admin && isAdminPath(exchange.path))
-      return problemReply(exchange, new GatewayError('auth_admin_closed'))
+  return async function authService(exchange, next) {
+    try {
+      return inItsWords(await ask(exchange, next))
+    } catch (thrown) {
+      return inItsWords(problemReply(exchange, thrown))
+    }
+  }
+
+  function ask(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+    if (!admin && isAdminPath(exchange.path)) throw new GatewayError('auth_admin_closed')
     return exchange.method === 'POST' && isLogoutPath(exchange.path) ? hear(exchange, next) : next(exchange)
   }
 
@@ -52,6 +61,19 @@ export function authService({ admin, verifier, signOut }: AuthServiceOptions): P
     const verdict = await verifier.verify(bearer.token)
     return verdict.kind === 'verified' ? verdict.identity : null
   }
+}
+
+/**
+ * The gateway's own failures, with the members beside its own in which Supabase's clients look for a text and a code;
+ * without them the user of an application would be shown the whole problem as JSON.
+ */
+function inItsWords(answer: Reply): Reply {
+  const { error, body } = answer
+  if (error === undefined || typeof body !== 'string' || !answer.headers.includes(PROBLEM)) return answer
+  const problem = JSON.parse(body) as Record<string, unknown>
+  answer.body = JSON.stringify({ ...problem, msg: error.message, error_code: error.code })
+  answer.contentLength = Buffer.byteLength(answer.body)
+  return answer
 }
 
 /** Read as GoTrue does: the first one counts, none means all, and so does here what it would not have taken. */

@@ -10,7 +10,8 @@ describe('a content type', () => {
   })
 
   test('of something else is not', () => {
-    for (const type of [undefined, '', 'application/grpc-web', 'application/grpc-web+proto', 'application/grpcs'])
+    assert.ok(!isGrpcType(undefined))
+    for (const type of ['', 'application/grpc-web', 'application/grpc-web+proto', 'application/grpcs'])
       assert.ok(!isGrpcType(type), type)
   })
 })
@@ -35,8 +36,8 @@ describe('a timeout', () => {
         assert.match(text, /^\d{1,8}[HMSmun]$/)
         const read = parseTimeout(text)!
         assert.ok(read <= time * (1 + 1e-9), `${text} is longer than ${time}`)
-        // Eight digits, or whole microseconds
-        assert.ok(time - read <= Math.max(0.001, time / 1_000_000), `${text} is shorter than ${time}`)
+        // Whole microseconds, or five digits at least
+        assert.ok(time - read <= Math.max(0.001, time / 50_000), `${text} is shorter than ${time}`)
       }),
     )
     assert.equal(formatTimeout(-1), '0u')
@@ -45,7 +46,10 @@ describe('a timeout', () => {
 
 describe('a message', () => {
   test('is percent-encoded where it has to be', () => {
-    assert.equal(encodeMessage('The deadline of the call has passed.'), 'The deadline of the call has passed.')
+    assert.equal(
+      encodeMessage('The deadline of the call has passed.'),
+      'The deadline of the call has passed.',
+    )
     assert.equal(encodeMessage('100 %\r\ngrpc-status: 0 ñ'), '100 %25%0D%0Agrpc-status: 0 %C3%B1')
   })
 

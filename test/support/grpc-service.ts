@@ -101,14 +101,19 @@ export class GrpcClient {
   readonly #client: Client
 
   constructor(url: string, ca?: Buffer) {
-    const { host, protocol } = new URL(url)
+    const { port, protocol } = new URL(url)
     const secure = protocol === 'https:'
-    this.#client = new Client(host, secure ? credentials.createSsl(ca) : credentials.createInsecure(), {
-      'grpc.max_receive_message_length': -1,
-      // Each has its own connection, and what fails is not tried again behind the test's back.
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.enable_retries': 0,
-    })
+    // A name, since this client tells TLS whatever it was told
+    this.#client = new Client(
+      `localhost:${port}`,
+      secure ? credentials.createSsl(ca) : credentials.createInsecure(),
+      {
+        'grpc.max_receive_message_length': -1,
+        // Each has its own connection, and what fails is not tried again behind the test's back.
+        'grpc.use_local_subchannel_pool': 1,
+        'grpc.enable_retries': 0,
+      },
+    )
   }
 
   say(message: Message, options: CallOptions = {}): Promise<Answered> {

@@ -75,8 +75,9 @@ class Ear implements RawEnd {
 
   ending(text: string, wait = PATIENCE): Promise<Buffer> {
     const expected = Buffer.from(text)
+    // Not all of it with every chunk: a flood has thousands
     const look = (): Buffer | undefined =>
-      this.bytes().subarray(-expected.length).equals(expected) ? this.bytes() : undefined
+      this.#tail(expected.length).equals(expected) ? this.bytes() : undefined
     return this.#until(text, look, wait)
   }
 
@@ -88,6 +89,15 @@ class Ear implements RawEnd {
   /** Resolves with the head, as soon as it is whole. */
   async heard(wait = PATIENCE): Promise<string> {
     return this.#until('a head', () => this.head || undefined, wait)
+  }
+
+  #tail(length: number): Buffer {
+    const last: Buffer[] = []
+    for (let size = 0, at = this.#chunks.length - 1; size < length && at >= 0; at--) {
+      last.unshift(this.#chunks[at]!)
+      size += this.#chunks[at]!.length
+    }
+    return Buffer.concat(last).subarray(-length)
   }
 
   #takeHead(): void {
