@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Kept } from './report.ts'
@@ -42,6 +42,35 @@ test('a race of two ends in figures, a table and a chart', {
   }
   assert.match(stdout, /\| refused +\| CPU of a 401.*\| (reached|missed by .*) +\|/)
   for (const ending of ['md', 'svg']) assert.ok(existsSync(join(results, `refused.${ending}`)))
+})
+
+/** What each entry must have seen at least, of its own figure. */
+const LASTING: Record<string, Record<string, [figure: string, least: number]>> = {
+  'first-event': { direct: ['streams', 20], gateway: ['streams', 20] },
+  echo: { direct: ['messages', 100], gateway: ['messages', 100] },
+  sockets: { 'gateway-sockets': ['residentAfter', 1e7], 'gateway-events': ['residentAfter', 1e7] },
+  http2: { h1: ['requests', 100], h2: ['requests', 100] },
+}
+
+describe('what lasts ends in figures, too:', { concurrency: 4 }, () => {
+  for (const [scenario, entries] of Object.entries(LASTING)) {
+    test(scenario, {
+      skip: (missing || !isOnPath('h2load')) && 'needs wrk, nginx, njs and h2load',
+    }, async t => {
+      const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
+      t.after(() => rm(results, { recursive: true, force: true }))
+      await promisify(execFile)(process.execPath, [
+        ...[MAIN, '--sources', '--only', scenario, '--contenders', 'gateway', '--results', results],
+        ...['--rounds', '1', '--seconds', '1', '--warm-up', '1', '--lasting', '100'],
+      ])
+      const kept = JSON.parse(await readFile(join(results, `${scenario}.json`), 'utf8')) as Kept
+      assert.deepEqual(kept.faults, [])
+      for (const [entry, [figure, least]] of Object.entries(entries)) {
+        const found = kept.samples.find(sample => sample.entry === entry)?.figures[figure] ?? 0
+        assert.ok(found > least, `${entry}: ${found} ${figure}`)
+      }
+    })
+  }
 })
 
 function isOnPath(program: string): boolean {

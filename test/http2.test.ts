@@ -46,6 +46,7 @@ describe('over HTTP/2', () => {
         { path: '/raw/*', auth: 'none', upstream: recording.url, forwardCookies: true },
         { path: '/web/*', auth: 'none', upstream: web.url, timeouts: { firstByte: '10s' } },
         { path: '/small/*', auth: 'none', upstream: web.url, bodyLimit: 100_000 },
+        { path: '/one/*', auth: 'none', upstream: { url: recording.url, maxConnections: 1 } },
         { path: '/guarded/*', upstream: recording.url },
         { path: '/hello', auth: 'none', respond: { body: 'hello' } },
         { path: '/nothing', auth: 'none', respond: { status: 204 } },
@@ -295,20 +296,37 @@ describe('over HTTP/2', () => {
       for (const code of [0, 8]) {
         const path = `/web/broken-${code}`
         const connection = await openFrames(gateway.url)
-        const head = section([
-          [':method', 'POST'],
-          [':scheme', 'http'],
-          [':authority', 'gateway.test'],
-          [':path', path],
-        ])
         connection.write(
-          frame(FRAME.headers, END_HEADERS, 1, head),
+          frame(FRAME.headers, END_HEADERS, 1, postHead(path)),
           frame(FRAME.data, 0, 1, Buffer.from('some')),
         )
         const upstream = await web.request(path)
         connection.write(resetFrame(1, code))
         assert.equal(await upstream.whole, false)
         connection.socket.destroy()
+      }
+    })
+
+    test('a request that waits for its upstream is taken back with all that was sent of it', async () => {
+      answer = () => {}
+      for (const code of [0, 8]) {
+        const next = recording.next()
+        const holding = session.request({ ':path': '/one/holding' })
+        holding.on('error', () => {})
+        await next
+        const path = `/one/waiting-${code}`
+        const connection = await openFrames(gateway.url)
+        connection.write(
+          frame(FRAME.headers, END_HEADERS, 1, postHead(path)),
+          ...Array.from({ length: 4 }, () => frame(FRAME.data, 0, 1, Buffer.alloc(15_000))),
+          frame(FRAME.ping, 0, 0, Buffer.alloc(8)),
+        )
+        await connection.next(({ type }) => type === FRAME.ping)
+        connection.write(resetFrame(1, code))
+        const line = await gateway.logged(record => record.path === path)
+        assert.deepEqual([line.outcome, line.code], ['client_gone', 'client_gone'])
+        connection.socket.destroy()
+        holding.close(8)
       }
     })
 
@@ -441,3 +459,13 @@ describe('over HTTP/2', () => {
     assert.equal((await fetch(`${gateway.url}/web/x`, { method: 'POST', body: 'b' })).status, 200)
   })
 })
+
+/** The section of a request whose body follows. */
+function postHead(path: string): Buffer {
+  return section([
+    [':method', 'POST'],
+    [':scheme', 'http'],
+    [':authority', 'gateway.test'],
+    [':path', path],
+  ])
+}

@@ -2,14 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import https from 'node:https'
-import net from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { promisify } from 'node:util'
+import { WebSocket, WebSocketServer } from 'ws'
 import { type Authority, authority, needsOpenssl } from './support/certificates.ts'
 import { type ConfigDirectory, configDirectory } from './support/config.ts'
 import { type GatewayProcess, runCommand, startGateway } from './support/gateway.ts'
@@ -63,6 +65,7 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
   function startWith(
     settings: Record<string, unknown>,
     server: Record<string, unknown> = {},
+    routes: readonly Record<string, unknown>[] = [],
   ): Promise<GatewayProcess> {
     const config = directory.write(`${Object.keys(settings).join('-')}.config.json`, {
       server: {
@@ -76,6 +79,7 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
         },
       },
       routes: [
+        ...routes,
         { path: '/hello', auth: 'none', respond: { body: 'hello' } },
         { path: '/up/*', auth: 'none', upstream: upstream.url },
       ],
@@ -205,6 +209,42 @@ describe('over TLS', { skip: withoutOpenssl }, () => {
       gateway.log.filter(({ event }) => event === 'Uncaught exception'),
       [],
     )
+  })
+
+  test('a WebSocket passes over TLS, and ends with either side', async () => {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+    await once(server, 'listening')
+    server.on('connection', socket => {
+      socket.on('message', data => {
+        if (String(data) === 'leave') socket.close(4000, 'as asked')
+        else socket.send(data)
+      })
+    })
+    const { port: at } = server.address() as AddressInfo
+    const echo = await startWith({ reload: '2m' }, {}, [
+      { path: '/ws', auth: 'none', upstream: `http://127.0.0.1:${at}` },
+    ])
+    const open = async (): Promise<WebSocket> => {
+      const socket = new WebSocket(`${echo.tlsUrl!.replace('https', 'wss')}/ws`, {
+        rejectUnauthorized: false,
+      })
+      await once(socket, 'open')
+      return socket
+    }
+    const large = randomBytes(1_000_000)
+    const first = await open()
+    first.send(large)
+    const [echoed] = (await once(first, 'message')) as [Buffer]
+    assert.ok(echoed.equals(large))
+    first.send('leave')
+    const [code, reason] = await once(first, 'close')
+    assert.deepEqual([code, String(reason)], [4000, 'as asked'])
+    const second = await open()
+    const gone = once([...server.clients][0]!, 'close')
+    second.close(4001)
+    assert.equal((await gone)[0], 4001)
+    await echo.stop()
+    server.close()
   })
 
   describe('curl', { skip: withoutCurl }, () => {

@@ -159,6 +159,23 @@ describe('the end of the token', { concurrency: true }, () => {
     assert.equal((await ended('/raw/unfinished')).ended, 'token_expired')
   })
 
+  for (const side of ['client', 'upstream'] as const) {
+    test(`is still heard by the ${side} that has ended its own half`, async () => {
+      const path = `/raw/half-${side}`
+      const { signed } = shortToken(2)
+      const { client, server } = await openedRaw(path, signed)
+      const [gone, left] = side === 'client' ? [client, server] : [server, client]
+      gone.socket.end()
+      assert.equal(await left.ended(), 'fin')
+      const [listening, from] = side === 'client' ? [client, server] : [server, client]
+      from.send(frame(TEXT, 'meanwhile', { masked: side === 'upstream' }))
+      const frames = await listening.received(2)
+      assert.equal(frames[0]?.payload.toString(), 'meanwhile')
+      assert.equal(closeOf(frames[1]!).code, 4401)
+      assert.equal((await ended(path)).ended, 'token_expired')
+    })
+  }
+
   /** Sends in small pieces, the last of them at `end`. */
   async function slowly(from: RawEnd, bytes: Buffer, end: number): Promise<void> {
     const pieces = 40

@@ -63,7 +63,6 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   }
 
   send(reply: Reply): void {
-    // A client that has just left is told of in its own time
     if (this.#phase !== 'waiting' || this.#stream.closed) return cancelBody(reply)
     try {
       this.#send(checked(reply))
@@ -87,6 +86,11 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     this.exchange.abort()
     this.#end('client_gone')
     this.#connection.takenBack()
+  }
+
+  /** The client took its request back. The close follows, but not while anything unread stands in the way. */
+  takenBack(): void {
+    this.#body?.drop()
   }
 
   /** The client has taken what waited for it. */

@@ -192,6 +192,7 @@ export class Http2Connection implements Expiring, OpenConnection {
     stream.on('close', onClose)
     stream.on('drain', onDrain)
     stream.on('wantTrailers', onWantTrailers)
+    if (body !== null) stream.on('aborted', onAborted)
     subject[ANSWER] = this.#host.receive(this, stream, message, body)
   }
 
@@ -247,6 +248,10 @@ function onClose(this: ServerHttp2Stream): void {
   const { [ANSWER]: answer, [CONNECTION]: connection } = this as AnsweredStream
   connection.streamClosed()
   answer.closed()
+}
+
+function onAborted(this: ServerHttp2Stream): void {
+  ;(this as AnsweredStream)[ANSWER].takenBack()
 }
 
 function onDrain(this: ServerHttp2Stream): void {

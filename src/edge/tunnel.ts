@@ -137,7 +137,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   // What the sides say
 
   onBytes(side: Side, bytes: Buffer, count: number): void {
-    if (this.#phase === 'said' || this.#phase === 'ended') return
+    if (this.#phase === 'said' || this.#phase === 'ended' || side.overflowed) return
     const exchange = this.#exchange
     this.#activeAt = now()
     const stop = side.frames.follow(bytes, 0, count)
@@ -149,8 +149,13 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
       side.socket.pause()
       this.#arm()
     }
-    if (stop < count) this.endFor('frame_too_large')
-    else if (this.#phase === 'saying') this.#say()
+    // Which side says goodbye first tells why the socket ended.
+    if (exchange.closeCode === 0) exchange.closeCode = side.frames.closeCode
+    if (stop < count) {
+      side.overflowed = true
+      this.endFor('frame_too_large')
+    }
+    if (this.#phase === 'saying') this.#say()
   }
 
   onDrain(side: Side): void {
@@ -233,7 +238,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     exchange.endReason = reason
     if (!clientKnows) client.socket.write(closeFrame(code, REASONS[reason], false))
     const upstreamKnows = client.frames.closeCode !== 0
-    if (!upstreamKnows) exchange.closeCode = code
+    if (!clientKnows && !upstreamKnows) exchange.closeCode = code
     if (!upstreamKnows && client.frames.atBoundary)
       this.#upstream.socket.write(closeFrame(code, REASONS[reason], true))
     // What still comes is read and dropped, or it would turn the end into a reset.
@@ -265,8 +270,6 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     this.#phase = 'ended'
     const exchange = this.#exchange
     const { lifetimes, observers } = this.#context
-    if (exchange.closeCode === 0)
-      exchange.closeCode = this.#client.frames.closeCode || this.#upstream.frames.closeCode
     exchange.endReason ??= this.#reason
     this.deadline = 0
     unwatchDeadline(this)
@@ -295,6 +298,8 @@ class Side {
   blockedAt = 0
   /** It has ended its side. */
   ended = false
+  /** It has sent the beginning of a frame that is too large: what follows can be told from nothing, and does not pass. */
+  overflowed = false
   error: Error | null = null
 
   constructor(socket: Socket, maxFrameSize: number, tunnel: Tunnel) {

@@ -19,7 +19,7 @@ export function websocket({ allowed, isAllowedOrigin }: WebSocketOptions): Polic
       throw new GatewayError('websocket_version', { headers: ['Sec-WebSocket-Version', WEBSOCKET_VERSION] })
     }
     if (fault !== null) throw new GatewayError('websocket_handshake', { detail: fault })
-    if (exchange.body !== null || exchange.framing !== 'none') {
+    if (exchange.framing !== 'none' && exchange.framing !== 0) {
       throw new GatewayError('websocket_handshake', { detail: 'A WebSocket handshake has no body.' })
     }
     // Browsers ask no preflight for a WebSocket, and let any page open one: its origin is judged here or nowhere.

@@ -54,9 +54,9 @@ export function encodeRequestHead(head: RequestHead, upgrade = false): string {
       ? headers.derived.get(rules, all => passingLines(all, rules, null))
       : passingLines(headers, rules, replaced)
   let text = `${head.method} ${head.target} HTTP/1.1\r\nHost: ${head.authority}\r\n${passed}${head.ownLines}`
-  if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
-  else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
   if (upgrade) text += 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
+  else if (head.framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
+  else if (head.framing !== 'none') text += `Content-Length: ${head.framing}\r\n`
   if (head.expectContinue) text += 'Expect: 100-continue\r\n'
   return `${text}\r\n`
 }

@@ -23,6 +23,7 @@ export class FrameFollower {
   /** The payload that is coming is a close frame's: how much of its code has come. */
   #closing = -1
   #mask = 0
+  #code = 0
   /** The code of the first close frame; 0: there was none. */
   closeCode = 0
 
@@ -92,8 +93,8 @@ export class FrameFollower {
   #readCode(bytes: Buffer, start: number, end: number): void {
     for (let at = start; at < end && this.#closing < 2; at++) {
       const shift = this.#closing === 0 ? 8 : 0
-      this.closeCode |= (bytes[at]! ^ ((this.#mask >> shift) & 0xff)) << shift
-      this.#closing++
+      this.#code |= (bytes[at]! ^ ((this.#mask >> shift) & 0xff)) << shift
+      if (++this.#closing === 2) this.closeCode = this.#code
     }
   }
 }
