@@ -2,9 +2,10 @@
 // The published command. Checks the runtime first: an older one fails later, and less clearly.
 import { existsSync } from 'node:fs'
 
-const major = Number(process.versions.node.split('.')[0])
-if (major < 24) {
-  process.stderr.write(`nyro-gateway needs Node.js 24 or later (this is ${process.versions.node}).\n`)
+// 24.7: HTTP/2 answers from lists of fields
+const [major, minor] = process.versions.node.split('.').map(Number)
+if (major < 24 || (major === 24 && minor < 7)) {
+  process.stderr.write(`nyro-gateway needs Node.js 24.7 or later (this is ${process.versions.node}).\n`)
   process.exit(1)
 }
 const built = new URL('../dist/main.js', import.meta.url)

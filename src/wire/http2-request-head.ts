@@ -3,6 +3,7 @@
  * a flat list of lower-case names and values. What of a client's fields goes on is decided in passing-fields.ts.
  */
 
+import { sensitiveHeaders } from 'node:http2'
 import { type FieldLines, fieldName, isFieldValue } from './fields.ts'
 import { type PassageRules, passingFields } from './passing-fields.ts'
 import { checkRequestLine, type RequestHead } from './request-head.ts'
@@ -26,8 +27,12 @@ export function http2RequestHead(head: Http2RequestHead): FieldLines {
   pushLines(fields, head.ownLines)
   if (typeof framing === 'number') fields.push('content-length', String(framing))
   if (head.expectContinue) fields.push('expect', '100-continue')
+  ;(fields as unknown as Record<symbol, readonly string[]>)[sensitiveHeaders] = NEVER_THE_SAME
   return fields
 }
+
+/** Kept out of the table of fields that come again, where each would push one out that does (RFC 7541 §6.2.3). */
+const NEVER_THE_SAME = ['x-request-id']
 
 /** Under the rules themselves HTTP/1.1 keeps its lines. */
 const keys = new WeakMap<PassageRules, object>()
