@@ -244,6 +244,23 @@ describe('a route', () => {
     )
   })
 
+  test('is refused with an upstream whose protocol does not fit its URL, wherever that stands', () => {
+    const [h2, h2c] = [
+      { url: 'http://h', protocol: 'h2' },
+      { url: 'https://h', protocol: 'h2c' },
+    ] as const
+    assert.deepEqual(
+      check({ upstreams: { a: { ...h2, protocol: 'h2c' }, b: { ...h2c, protocol: 'h2' } } }),
+      [],
+    )
+    assert.match(check({ upstreams: { a: h2 } }).join(), /^upstreams\.a\.protocol is h2.*write https, or h2c/)
+    assert.match(
+      check({ upstreams: { a: h2c } }).join(),
+      /^upstreams\.a\.protocol is h2c.*write http, or h2 /,
+    )
+    assert.match(withRoutes({ path: '/a', upstream: h2 }).join(), /^routes\[0\]\.upstream\.protocol is h2,/)
+  })
+
   test('is refused with a CA file that holds no certificate', () => {
     const ca = join(directory, 'ca.pem')
     writeFileSync(ca, 'not a certificate')
