@@ -3,6 +3,9 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
+// Debian keeps servers where not everybody's PATH leads.
+if (!`:${process.env.PATH}:`.includes(':/usr/sbin:')) process.env.PATH = `${process.env.PATH}:/usr/sbin`
+
 let attempted: Promise<unknown> | undefined
 
 /** What the peers and the load come from. Asked for together, so that apt runs once. */

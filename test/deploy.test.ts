@@ -170,13 +170,17 @@ describe('the image', () => {
     assert.equal(await ended(child), 0)
   })
 
-  it('holds the command, its bundle and the description of the package, nothing else', () => {
+  it('holds the command, its bundle with the page of the demo, and the description of the package, nothing else', () => {
     const app = path.join(image.root, 'app')
     assert.deepEqual(readdirSync(app).sort(), ['bin', 'dist', 'package.json'])
     const kinds = new Set(
       readdirSync(path.join(app, 'dist'), { recursive: true }).map(file => path.extname(String(file))),
     )
-    assert.deepEqual([...kinds], ['.js'])
+    assert.deepEqual([...kinds].sort(), ['', '.css', '.html', '.js', '.txt'])
+    assert.deepEqual(
+      readdirSync(path.join(app, 'dist', 'page')).sort(),
+      [...readdirSync(`${ROOT}demo/page`), 'supabase.js', 'supabase.js.LEGAL.txt'].sort(),
+    )
   })
 
   it('has a numeric user that is not root, and exposes the port it listens on', () => {

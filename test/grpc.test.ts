@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { constants } from 'node:http2'
 import { after, afterEach, before, describe, test } from 'node:test'
 import {
   type ClientDuplexStream,
@@ -16,6 +17,7 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { parseTimeout } from '../src/wire/grpc.ts'
 import { authority, needsOpenssl } from './support/certificates.ts'
 import { bearer } from './support/client.ts'
 import { configDirectory } from './support/config.ts'
@@ -30,7 +32,7 @@ import {
   type Unary,
 } from './support/grpc-service.ts'
 import { openSession, request } from './support/http2-client.ts'
-import { echo, type Http2Upstream, http2Upstream } from './support/http2-upstream.ts'
+import { echo, type Http2Service, type Http2Upstream, http2Upstream } from './support/http2-upstream.ts'
 import { service } from './support/service.ts'
 import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
@@ -40,6 +42,7 @@ const signedIn = { metadata: bearer(token()) }
 let server: GrpcServer
 /** Speaks HTTP/2, and no gRPC. */
 let plain: Http2Upstream
+let plainService: Http2Service = echo
 let gateway: GatewayProcess
 let client: GrpcClient
 let handlers: UntypedServiceImplementation = {}
@@ -52,7 +55,7 @@ before(async () => {
       handlers.hear!(call as never, done as never),
     talk: (call: ServerDuplexStream<Message, Message>) => handlers.talk!(call as never, null as never),
   })
-  plain = await http2Upstream(echo)
+  plain = await http2Upstream(request => plainService(request))
   const upstream = (url: string) => ({ url, protocol: 'h2c' as const })
   gateway = await startConfigured({
     server: { http2: { cleartext: true }, bodyTimeout: '300ms' },
@@ -68,6 +71,7 @@ before(async () => {
 
 afterEach(() => {
   handlers = {}
+  plainService = echo
 })
 
 after(async () => {
@@ -277,50 +281,52 @@ describe('a call that ends early', () => {
     assert.ok(left > 0 && left <= 300, `${left} ms left`)
   })
 
-  test('by its deadline is ended by the gateway, also for a client that does not look at its clock', async () => {
-    const cancelled: string[] = []
-    handlers.say = ((call: Unary) => void call.on('cancelled', () => cancelled.push('say'))) as never
-    handlers.tell = ((call: ServerWritableStream<Message, Message>) => {
-      call.write({ text: 'begun' })
-      call.on('cancelled', () => cancelled.push('tell'))
-    }) as never
+  test('by its deadline is ended by the gateway, though neither side looks at its clock', async () => {
+    const timeouts: (string | undefined)[] = []
+    const codes: number[] = []
+    plainService = ({ path, stream, values }) => {
+      timeouts.push(values('grpc-timeout')[0])
+      stream.on('close', () => codes.push(stream.rstCode))
+      if (path.endsWith('Say')) return
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
+      stream.write('begun')
+    }
     const session = await openSession(gateway.url)
+    const call = (method: string, timeout: string) => {
+      const path = `/nyro.test.Plain/${method}`
+      const fields = { 'content-type': 'application/grpc', te: 'trailers', 'grpc-timeout': timeout }
+      return request(session, { ':method': 'POST', ':path': path, ...fields }, 'a message')
+    }
     try {
-      const call = (method: string, timeout: string) =>
-        request(
-          session,
-          {
-            ':method': 'POST',
-            ':path': `/${SERVICE}/${method}`,
-            'content-type': 'application/grpc',
-            te: 'trailers',
-            'grpc-timeout': timeout,
-            ...signedIn.metadata,
-          },
-          // One message, uncompressed
-          Buffer.from('\0\0\0\0\x0b{"text":""}', 'latin1'),
-        )
       const silent = await call('Say', '200m')
       assert.equal(silent.status, 200)
       assert.equal(silent.headers['grpc-status'], String(status.DEADLINE_EXCEEDED))
       assert.equal(silent.headers['grpc-message'], 'The deadline of the call has passed.')
       assert.equal(silent.code, 0)
-      const begun = await call('Tell', '200000u')
-      assert.match(begun.text, /begun/)
+      const begun = await call('Tell', '300000u')
+      assert.equal(begun.text, 'begun')
       assert.equal(begun.trailers['grpc-status'], String(status.DEADLINE_EXCEEDED))
-      await until('both were cancelled', () => cancelled.join() === 'say,tell')
       const passed = await call('Say', '0m')
       assert.equal(passed.headers['grpc-status'], String(status.DEADLINE_EXCEEDED))
-      assert.equal(cancelled.length, 2)
-      // What is no timeout is for the service to judge
+      // What is no timeout is for the service to judge; it says nothing, as long as the route lets it
       const unreadable = await call('Say', 'soon')
-      assert.notEqual(unreadable.headers['grpc-status'], undefined)
-      assert.notEqual(unreadable.headers['grpc-message'], 'The deadline of the call has passed.')
+      assert.equal(unreadable.headers['grpc-message'], 'Upstream service timeout.')
     } finally {
       session.destroy()
     }
+    const [first, second, third, ...more] = timeouts
+    for (const [text, whole] of [
+      [first, 200],
+      [second, 300],
+    ] as const) {
+      const left = parseTimeout(text!)!
+      assert.ok(left > 0 && left < whole, `${text} left of ${whole} ms`)
+    }
+    assert.deepEqual([third, more], ['soon', []])
+    await until('all were cancelled', () => codes.length === 3)
+    assert.deepEqual(new Set(codes), new Set([constants.NGHTTP2_CANCEL]))
     const record = await gateway.logged(({ code }) => code === 'deadline_exceeded')
-    assert.deepEqual([record.level, record.path], ['warning', `/${SERVICE}/Say`])
+    assert.equal(record.level, 'warning')
   })
 
   test('by its client is cancelled at the service', async () => {

@@ -104,13 +104,19 @@ describe('a flood', () => {
 
   test('of requests taken back one by one, each after it has reached the upstream, ends as well', async () => {
     const connection = await open()
-    for (const i of times(31, n => n)) {
+    let goodbye: number | null | undefined
+    const ended = connection.ended().then(code => {
+      goodbye = code
+    })
+    // On a busy machine the second may end before there are too many: then the next one counts.
+    for (let i = 0; goodbye === undefined && i < 2_000; i++) {
       const next = upstream.next()
       connection.write(getFrame(odd(i), `/one-by-one/${i}`))
-      await next
+      await Promise.race([next, ended])
       connection.write(resetFrame(odd(i), 0))
     }
-    assert.equal(await connection.ended(), ENHANCE_YOUR_CALM)
+    await ended
+    assert.equal(goodbye, ENHANCE_YOUR_CALM)
     await until('the upstream is left alone', () => upstream.sockets.size === 0)
   })
 

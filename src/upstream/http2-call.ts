@@ -163,9 +163,11 @@ export class Http2Call implements Expiring, BodySink {
 
   #listen(): void {
     const stream = this.#stream
+    // Node ends the readable side of a stream that is reset, too, and lets it look whole where the reset says no error.
+    // Before that it marks the stream as closed.
     const { push } = stream
     stream.push = (chunk, encoding) => {
-      if (chunk === null) this.#ended ||= endsRegularly(stream)
+      if (chunk === null && !stream.closed) this.#ended = true
       return push.call(stream, chunk, encoding)
     }
     stream.on('headers', (_, __, fields) => this.#onInformational(fields))
@@ -267,14 +269,4 @@ export class Http2Call implements Expiring, BodySink {
     else if (this.#request === 'sending' || this.#paused || this.#answer === 'whole') this.deadline = 0
     else this.deadline = deadlineIn(this.#answer === 'receiving' ? timeouts.idle : timeouts.firstByte)
   }
-}
-
-/**
- * Whether a readable side that is about to end was ended by the upstream. Node ends those of streams that are reset in
- * the same way, and, when the reset says no error, lets them look whole. Before that it marks them as closed; so it does
- * with a stream that was paused when its end came, but only after a reset does the end of the reading destroy it.
- */
-function endsRegularly(stream: ClientHttp2Stream): boolean {
-  if (!stream.closed) return true
-  return !stream.destroyed && stream.rstCode === 0 && !stream.listeners('end').includes(stream.destroy)
 }
