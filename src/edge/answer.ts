@@ -255,16 +255,13 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const { socket } = this.#connection
     this.#phase = 'streaming'
     this.#source = body
-    this.#writer = new BodyWriter(socket, framing === 'chunked')
+    this.#writer = new BodyWriter(socket, framing === 'chunked', head)
     this.#lastsAt = deadlineIn(LASTING_SECONDS)
     this.deadline = this.#lastsAt
     watchDeadline(this)
     // With what has come of the body already, in one packet
-    socket.cork()
-    socket.write(head, 'latin1')
     body.pipe(this)
-    this.#writer.flush()
-    socket.uncork()
+    this.#writer?.flush()
   }
 
   /** Some of the request's body has not arrived, and nobody is going to read it. */

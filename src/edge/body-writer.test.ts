@@ -175,3 +175,33 @@ describe('a body as it is written', () => {
     })
   }
 })
+
+describe('a head that is given along', () => {
+  for (const chunked of [true, false]) {
+    for (const first of [0, 5, 4_096, 4_097, 20_000]) {
+      test(`leaves in front of ${first} bytes, ${chunked ? 'chunked' : 'as they are'}`, async () => {
+        const { near, received } = await pair()
+        const writer = new BodyWriter(near, chunked, 'HEAD\r\n\r\n')
+        const body = Buffer.alloc(first, 0x61)
+        writer.write(body)
+        writer.flush()
+        writer.write(Buffer.from('more'))
+        writer.end([])
+        near.end()
+        const all = await received()
+        assert.equal(all.toString('latin1', 0, 8), 'HEAD\r\n\r\n')
+        const rest = all.subarray(8)
+        const expected = Buffer.concat([body, Buffer.from('more')])
+        assert.deepEqual(chunked ? decode(rest).data : rest, expected)
+      })
+    }
+
+    test(`leaves alone where no body comes, ${chunked ? 'chunked' : 'as it is'}`, async () => {
+      const { near, received } = await pair()
+      const writer = new BodyWriter(near, chunked, 'HEAD\r\n\r\n')
+      writer.end([])
+      near.end()
+      assert.equal((await received()).toString('latin1'), chunked ? 'HEAD\r\n\r\n0\r\n\r\n' : 'HEAD\r\n\r\n')
+    })
+  }
+})

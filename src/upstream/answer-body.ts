@@ -82,9 +82,14 @@ export class AnswerBody implements BodySource {
     if (this.#sink !== null) this.#finish(this.#sink, this.#end)
   }
 
-  /** Called when a read has been parsed: no more of it until somebody takes what is held. */
+  /**
+   * Called when a read has been parsed: no more of it until somebody takes what is held. As a rule that happens in this
+   * very turn of the loop, so behind a small read nothing is stopped before it ends.
+   */
   settle(): void {
-    if (this.#sink === null && this.#end === null) this.pause()
+    if (this.#sink !== null || this.#end !== null) return
+    if (this.#held.length > LENT_BYTES) this.pause()
+    else setImmediate(() => this.#sink === null && this.#end === null && this.pause())
   }
 
   /** Everything, when the answer is already whole and nobody has begun to take it; else null. */

@@ -40,6 +40,10 @@ export class HeldBytes {
   #bytes: Buffer | null = null
   #length = 0
 
+  get length(): number {
+    return this.#length
+  }
+
   /** Takes a copy of what stands from `start` to `end`. */
   append(bytes: Buffer, start: number, end: number): void {
     const length = this.#length + end - start
