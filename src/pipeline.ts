@@ -40,7 +40,7 @@ export function pipelineOf(
     crossOrigin !== false && cors(crossOrigin, route.methods ?? null),
     problems(),
     route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
-    route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin)),
+    route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
     streams !== null && streamCredentials(streams),
     auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
@@ -61,9 +61,16 @@ function streamOptions(route: RouteConfig, tickets: Tickets | null): StreamCrede
   return { tickets: route.tickets ? tickets : null, subprotocol }
 }
 
-function webSocketOptions(route: RouteConfig, crossOrigin: CorsConfig | false): WebSocketOptions {
+function webSocketOptions(
+  route: RouteConfig,
+  crossOrigin: CorsConfig | false,
+  { upstreams }: GatewayConfig,
+): WebSocketOptions {
+  const upstream = typeof route.upstream === 'string' ? upstreams[route.upstream] : route.upstream
+  // A WebSocket over HTTP/2 (RFC 8441) is another protocol, which hardly any service speaks.
+  const overHttp2 = upstream !== undefined && upstream.protocol !== 'http/1.1'
   return {
-    allowed: route.websocket !== false,
+    allowed: route.websocket !== false && !overHttp2,
     isAllowedOrigin: crossOrigin === false ? () => false : originCheck(crossOrigin),
   }
 }

@@ -138,6 +138,16 @@ describe('a request to an upstream of HTTP/2', () => {
     })
   }
 
+  test('is no WebSocket: that is refused here, since no upgrade exists over HTTP/2', async () => {
+    const answer = await exchangeRaw(
+      gateway.port,
+      'GET /public/live HTTP/1.1\r\nHost: g\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    )
+    assert.equal(answer.status, 403)
+    assert.match(answer.text, /websocket_refused/)
+  })
+
   test('takes a small body together with its head', async () => {
     const answer = await send(`${gateway.url}/public/small`, { method: 'POST', body: 'hello' })
     assert.equal(answer.json().text, 'hello')
