@@ -1,5 +1,5 @@
 /**
- * `npm run bench:ci`: does a request cost more than it did? At most a minute, one line. Instructions are counted where
+ * `npm run bench:ci`: does a request cost more than it did? A minute, up to three when in doubt, one line. Instructions are counted where
  * something can count them, since they hardly depend on who else uses the machine; else CPU time in turns with a bare
  * `node:http` answer. `--record` writes what was measured as the new baseline; `--meter NAME` chooses.
  */
@@ -27,6 +27,9 @@ import { ROOT } from './peers/gateway.ts'
 import { stopAll } from './process.ts'
 
 const BASELINE = join(ROOT, 'bench/results/baseline.json')
+
+/** How many gateways are measured, one after the other, before a rise is believed. */
+const PROCESSES = 3
 
 const { values } = parseArgs({
   options: { record: { type: 'boolean', default: false }, meter: { type: 'string' } },
@@ -64,11 +67,11 @@ async function check(): Promise<number> {
     return 1
   }
   const allowed = baseline[meter]!
-  const costs = await measured(meter, async measure => {
-    const first = await measure()
-    // A neighbour on the machine may disturb one measurement; a rise that is real shows twice.
-    return risen(meter, allowed, first).length === 0 ? first : leastOf(first, await measure())
-  })
+  let costs = await measured(meter, measure => measure())
+  // What V8 makes of the same code differs from process to process: 90,000 to 116,000 instructions for a small request.
+  // A rise that is real shows in each of them.
+  for (let more = 1; more < PROCESSES && risen(meter, allowed, costs).length > 0; more++)
+    costs = leastOf(costs, await measured(meter, measure => measure()))
   console.log(line(meter, allowed, costs))
   return risen(meter, allowed, costs).length === 0 ? 0 : 1
 }

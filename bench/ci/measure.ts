@@ -15,7 +15,7 @@ import { callgrindInstructions, perfInstructions, startCounting, underCallgrind 
 
 type Setting = { directory: string; cores: Cores; upstreamPort: number }
 
-/** Measures all questions; may be called again to measure once more. */
+/** Measures all questions. */
 export type Measure = () => Promise<Costs>
 
 const ASKED: Record<Name, { tokens: TokenSource; expected: Expected }> = {
