@@ -1,7 +1,7 @@
 /** Server-sent events through the gateway: as they come, and no longer than their right to run. */
 
 import assert from 'node:assert/strict'
-import type http from 'node:http'
+import http from 'node:http'
 import { after, before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { bearer, open, send } from './support/client.ts'
@@ -75,6 +75,7 @@ interface Options {
   readonly method?: string
   readonly headers?: Record<string, string>
   readonly answer?: http.OutgoingHttpHeaders
+  readonly agent?: http.Agent
 }
 
 async function stream(route: string, options: Options = {}): Promise<Stream> {
@@ -83,6 +84,7 @@ async function stream(route: string, options: Options = {}): Promise<Stream> {
     method: options.method ?? 'GET',
     headers: { accept: 'text/event-stream', ...bearer(token(claims(options.claims))), ...options.headers },
     within: 25_000,
+    ...(options.agent === undefined ? {} : { agent: options.agent }),
   })
   request.end()
   const answer = await answerOf(id).promise
@@ -201,12 +203,12 @@ describe('an event stream', { timeout: 60_000 }, () => {
 describe('a heartbeat', { timeout: 30_000 }, () => {
   test('is a comment, sent while the upstream is silent', async () => {
     const { answer, next } = await stream('beating')
-    assert.equal(await next(), ':\n\n', 'before the first event')
+    assert.equal(await next(), ':\n', 'before the first event')
     answer.write('data: a\n\n')
     let piece = await next()
-    while (piece === ':\n\n') piece = await next()
+    while (piece === ':\n') piece = await next()
     assert.equal(piece, 'data: a\n\n')
-    assert.equal(await next(), ':\n\n')
+    assert.equal(await next(), ':\n')
     answer.end()
   })
 
@@ -221,12 +223,26 @@ describe('a heartbeat', { timeout: 30_000 }, () => {
     assert.match(text(), /data: begun and ended\n\n$/)
   })
 
+  test('does not end an event that has begun', async () => {
+    const { answer, text, ended } = await stream('beating')
+    answer.write('data: one\n')
+    await new Promise(resolve => setTimeout(resolve, 900))
+    answer.end('data: two\n\n')
+    await ended
+    // One event, as a reader of event streams has it
+    const lines = text()
+      .split('\n')
+      .filter(line => line !== ':')
+    assert.deepEqual(lines, ['data: one', 'data: two', '', ''])
+    assert.match(text(), /data: one\n:\n/)
+  })
+
   test('is not put into compressed bytes', async () => {
     const { answer, text, ended } = await stream('beating', { answer: { 'content-encoding': 'gzip' } })
     await new Promise(resolve => setTimeout(resolve, 900))
     answer.end(gzipSync('data: a\n\n'))
     await ended
-    assert.ok(!text().includes(':\n\n'))
+    assert.ok(!text().includes(':\n'))
   })
 
   test('is not sent to routes that did not ask for any', async () => {
@@ -282,6 +298,23 @@ describe('the right of an event stream', { timeout: 60_000 }, () => {
     assert.equal(await ended, 'whole')
     assert.equal(text(), 'data: a\n\ndata: b\n\n')
   })
+
+  for (const route of ['plain', 'telling', 'beating']) {
+    test(`leaves the connection in order, whatever length the upstream said: ${route}`, async () => {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      const first = await stream(route, {
+        claims: soon(2),
+        answer: { 'content-length': '1000', connection: 'keep-alive' },
+        agent,
+      })
+      assert.equal(first.response.headers['content-length'], undefined)
+      first.answer.write('data: a\n\n')
+      assert.equal(await first.ended, 'whole')
+      const second = await send(`${gateway.url}/health`, { agent })
+      assert.equal(second.json().status, 'healthy')
+      agent.destroy()
+    })
+  }
 
   for (const [what, body, code] of [
     ['its session', { session_id: 'ses-1' }, 'token_revoked'],

@@ -47,8 +47,8 @@ const REASONS: Readonly<Record<EndReason, string>> = {
   draining: 'gateway is stopping',
 }
 
-/** `saying`: goodbye, as soon as a frame ends. `said`: both peers know, and are to end. */
-type Phase = 'open' | 'saying' | 'said' | 'ended'
+/** `saying`: goodbye, as soon as a frame ends. `said`: both peers know, and are to end. `ending`: what waits leaves. */
+type Phase = 'open' | 'saying' | 'said' | 'ending'
 
 /** Joins a client's connection to an upstream's, once both have agreed to be a WebSocket. */
 export function beginTunnel(
@@ -78,6 +78,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   readonly #upstream: Side
   #phase: Phase = 'open'
   #reason: EndReason | null = null
+  #outcome: Outcome = 'answered'
   /** `performance.now()` */
   #activeAt = now()
   readonly #rightEndsAt: number
@@ -122,6 +123,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
 
   /** Ends it at once. */
   destroy(): void {
+    if (this.#phase === 'ending') return this.#cutRest()
     this.#reason ??= 'draining'
     this.#cut()
   }
@@ -137,7 +139,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   // What the sides say
 
   onBytes(side: Side, bytes: Buffer, count: number): void {
-    if (this.#phase === 'said' || this.#phase === 'ended' || side.overflowed) return
+    if (this.#phase === 'said' || this.#phase === 'ending' || side.overflowed) return
     const exchange = this.#exchange
     this.#activeAt = now()
     const stop = side.frames.follow(bytes, 0, count)
@@ -168,50 +170,62 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     if (side.ended) return
     side.ended = true
     const other = this.#opposite(side)
-    if (other.ended) return this.#finish('answered')
+    if (other.ended) return this.#end('answered')
     if (this.#phase === 'said') return
     other.socket.end()
     this.#arm()
   }
 
   onClosed(side: Side): void {
-    if (this.#phase === 'ended') return
+    if (side.closed) return
+    side.closed = true
+    if (this.#phase !== 'ending') this.#lose(side)
+    if (this.#opposite(side).closed) this.#settle()
+  }
+
+  /** A side is gone while it was still needed. */
+  #lose(side: Side): void {
     if (this.#phase === 'said') {
       side.ended = true
-      if (this.#opposite(side).ended) this.#finish('answered')
+      if (this.#opposite(side).ended) this.#end('answered')
       return
     }
     // Behind a close frame nothing is lost, however the connection ends.
     const closing = this.#client.frames.closeCode !== 0 || this.#upstream.frames.closeCode !== 0
-    if (side.ended || closing) return this.#finish('answered')
+    if (side.ended || closing) return this.#end('answered')
     const broken = side === this.#client ? 'client_gone' : 'upstream_reset'
     this.#break(new GatewayError(broken, side.error === null ? {} : { cause: side.error }))
   }
 
   /** Deadline of `deadlines.ts`. */
   expire(): void {
-    if (this.#phase !== 'open') return this.#cut()
+    if (this.#phase === 'saying' || this.#phase === 'said') return this.#cut()
+    if (this.#phase === 'ending') return this.#cutRest()
     const time = now()
     const slow = this.#context.sendTimeout * 1000
     if (time >= this.#rightEndsAt) return this.endFor('token_expired')
-    if (isBlocked(this.#client, time - slow)) {
-      this.#reason = 'slow_client'
-      const cause = new Error('the client stopped reading')
-      return this.#break(new GatewayError('client_gone', { cause }))
-    }
+    if (isBlocked(this.#client, time - slow)) return this.#break(this.#slowClient())
     if (isBlocked(this.#upstream, time - slow)) {
       const cause = new Error('the upstream stopped reading')
       return this.#break(new GatewayError('upstream_timeout', { cause }))
     }
-    if (time >= this.#activeAt + this.#quietTime) return this.endFor('idle_timeout')
-    this.#arm()
+    if (time < this.#activeAt + this.#quietTime) return this.#arm()
+    if (!this.#halfClosed) return this.endFor('idle_timeout')
+    if (isOwed(this.#client)) return this.#break(this.#slowClient())
+    this.#cut()
   }
 
-  /** Milliseconds. */
+  get #halfClosed(): boolean {
+    return this.#client.ended || this.#upstream.ended
+  }
+
+  /** Milliseconds without a byte that are too many. */
   get #quietTime(): number {
     const { idleTimeout } = this.#settings
-    const halfClosed = this.#client.ended || this.#upstream.ended
-    return 1000 * (halfClosed ? Math.min(HALF_CLOSED_SECONDS, idleTimeout) : idleTimeout)
+    if (!this.#halfClosed) return 1000 * idleTimeout
+    // Behind its end a socket does not tell that it took some of what waits.
+    if (isOwed(this.#client) || isOwed(this.#upstream)) return 1000 * this.#context.sendTimeout
+    return 1000 * Math.min(HALF_CLOSED_SECONDS, idleTimeout)
   }
 
   /** The next moment at which anything could be due. That bytes have passed since, `expire` finds out. */
@@ -228,23 +242,27 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   #say(): void {
     const reason = this.#reason!
     const client = this.#client
-    // In the middle of a frame it would be read as a part of it. A peer that said goodbye hears no other.
-    const clientKnows = this.#upstream.frames.closeCode !== 0
-    if (!clientKnows && !this.#upstream.frames.atBoundary && !client.ended) return
+    const upstream = this.#upstream
+    // A peer that said goodbye hears no other, and one whose way was ended hears none at all.
+    const tellsClient = upstream.frames.closeCode === 0 && !client.socket.writableEnded
+    // In the middle of a frame it would be read as a part of it.
+    if (tellsClient && !upstream.frames.atBoundary && !client.ended) return
     this.#phase = 'said'
     const exchange = this.#exchange
     const code =
       reason === 'frame_too_large' ? TOO_BIG : isLoss(reason) ? this.#settings.closeCode : GOING_AWAY
     exchange.endReason = reason
-    if (!clientKnows) client.socket.write(closeFrame(code, REASONS[reason], false))
-    const upstreamKnows = client.frames.closeCode !== 0
-    if (!clientKnows && !upstreamKnows) exchange.closeCode = code
-    if (!upstreamKnows && client.frames.atBoundary)
-      this.#upstream.socket.write(closeFrame(code, REASONS[reason], true))
+    if (tellsClient) {
+      client.socket.write(closeFrame(code, REASONS[reason], false))
+      if (exchange.closeCode === 0) exchange.closeCode = code
+    }
+    const tellsUpstream = client.frames.closeCode === 0 && !upstream.socket.writableEnded
+    if (tellsUpstream && client.frames.atBoundary)
+      upstream.socket.write(closeFrame(code, REASONS[reason], true))
     // What still comes is read and dropped, or it would turn the end into a reset.
-    for (const side of [client, this.#upstream]) {
-      side.socket.resume()
-      side.socket.end()
+    for (const { socket } of [client, upstream]) {
+      socket.resume()
+      socket.end()
     }
   }
 
@@ -252,32 +270,60 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     return side === this.#client ? this.#upstream : this.#client
   }
 
+  #slowClient(): GatewayError {
+    this.#reason = 'slow_client'
+    return new GatewayError('client_gone', { cause: new Error('the client stopped reading') })
+  }
+
   /** Neither side can take this for a good end. */
   #break(error: GatewayError): void {
     this.#exchange.error = error
+    this.#decide(error.code === 'client_gone' ? 'client_gone' : 'broken')
     for (const { socket } of [this.#client, this.#upstream]) if (!socket.destroyed) reset(socket)
-    this.#finish(error.code === 'client_gone' ? 'client_gone' : 'broken')
   }
 
   /** The time for a good end is over. */
   #cut(): void {
+    this.#decide('answered')
     for (const { socket } of [this.#client, this.#upstream]) socket.destroy()
-    this.#finish('answered')
   }
 
-  #finish(outcome: Outcome): void {
-    if (this.#phase === 'ended') return
-    this.#phase = 'ended'
-    const exchange = this.#exchange
-    const { lifetimes, observers } = this.#context
-    exchange.endReason ??= this.#reason
+  /** All has been said, but somebody does not take it. */
+  #cutRest(): void {
+    if (isOwed(this.#client) && this.#outcome === 'answered') {
+      this.#exchange.error = this.#slowClient()
+      this.#outcome = 'client_gone'
+    }
+    for (const { socket } of [this.#client, this.#upstream]) socket.destroy()
+  }
+
+  /** Nothing more is to come of either side: what waits for them leaves, within bounds. */
+  #end(outcome: Outcome): void {
+    this.#decide(outcome)
+    for (const { socket } of [this.#client, this.#upstream]) socket.destroySoon()
+  }
+
+  #decide(outcome: Outcome): void {
+    this.#phase = 'ending'
+    this.#outcome = outcome
+    const { lifetimes, sendTimeout } = this.#context
+    lifetimes.remove(this)
+    this.deadline = deadlineIn(sendTimeout)
+  }
+
+  /** Both connections are gone. */
+  #settle(): void {
     this.deadline = 0
     unwatchDeadline(this)
-    lifetimes.remove(this)
-    for (const { socket } of [this.#client, this.#upstream]) socket.destroySoon()
-    settle(exchange, outcome, observers)
+    this.#exchange.endReason ??= this.#reason
+    settle(this.#exchange, this.#outcome, this.#context.observers)
     this.#host.onClosed(this)
   }
+}
+
+/** Bytes wait for it that it has not taken. */
+function isOwed({ socket }: Side): boolean {
+  return !socket.destroyed && socket.writableLength > 0
 }
 
 function isBlocked({ blockedAt }: Side, since: number): boolean {
@@ -298,6 +344,7 @@ class Side {
   blockedAt = 0
   /** It has ended its side. */
   ended = false
+  closed = false
   /** It has sent the beginning of a frame that is too large: what follows can be told from nothing, and does not pass. */
   overflowed = false
   error: Error | null = null

@@ -44,6 +44,11 @@ export function keptBody(
   return kind === 'other' ? body : new EventStream(body, exchange, settings, lifetimes, kind === 'encoded')
 }
 
+/** Something may be put into it, or it may end before its time: no length that an upstream said can hold. */
+export function isKept(body: BodySource | null): boolean {
+  return body instanceof EventStream
+}
+
 /** Seconds in which an event that has begun may end, before the stream does. */
 const CLOSING_SECONDS = 2
 

@@ -9,7 +9,7 @@ import { formatTimeout, parseTimeout } from '../wire/grpc.ts'
 import { http2RequestHead } from '../wire/http2-request-head.ts'
 import { fieldsFor, passable } from './answer-fields.ts'
 import type { Timeouts } from './endpoint.ts'
-import { keptBody, streamKind } from './event-stream.ts'
+import { isKept, keptBody, streamKind } from './event-stream.ts'
 import { Http2AnswerBody } from './http2-answer-body.ts'
 import { type CallListener, Http2Call } from './http2-call.ts'
 import type { Http2Pool, SessionClient } from './http2-pool.ts'
@@ -178,12 +178,15 @@ class Http2Attempt implements CallListener, SessionClient, Abortable {
     const { replaced, location, eventStreams } = this.#options
     const whole = this.#body?.takeWhole() ?? null
     const streamed =
-      this.#body === null ? null : keptBody(streamKind(fields), this.#body, this.#exchange, eventStreams)
+      whole !== null || this.#body === null
+        ? null
+        : keptBody(streamKind(fields), this.#body, this.#exchange, eventStreams)
     this.#resolve({
       status,
       headers: fieldsFor(this.#exchange, status, passable(fields, replaced), location),
       body: whole ?? streamed,
-      contentLength: this.#lengthOf(whole),
+      // Something may be put into an event stream, or it may end before its time
+      contentLength: isKept(streamed) ? -1 : this.#lengthOf(whole),
     })
   }
 

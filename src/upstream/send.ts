@@ -15,7 +15,7 @@ import { AnswerBody } from './answer-body.ts'
 import { fieldsFor, passable } from './answer-fields.ts'
 import type { AttemptListener, Connection } from './connection.ts'
 import type { Timeouts } from './endpoint.ts'
-import { type EventStreamOptions, keptBody, streamKind } from './event-stream.ts'
+import { type EventStreamOptions, isKept, keptBody, streamKind } from './event-stream.ts'
 import type { LocationMapper } from './location.ts'
 import { type OutgoingOptions, outgoing, prefixLine } from './outgoing.ts'
 import type { Pool, PoolClient } from './pool.ts'
@@ -183,12 +183,13 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
     const { replaced, location } = this.#options
     const passed = derived.get(replaced, head => passable(head.fields, replaced))
     const whole = this.#body === null ? null : this.#body.takeWhole()
+    const streamed = whole === null ? this.#streamed(head) : null
     if (whole === null) this.#body?.settle()
     this.#resolve({
       status,
       headers: fieldsFor(this.#exchange, status, passed, location),
-      body: whole ?? this.#streamed(head),
-      contentLength: status === 204 ? -1 : whole === null ? contentLength : whole.length,
+      body: whole ?? streamed,
+      contentLength: status === 204 || isKept(streamed) ? -1 : whole === null ? contentLength : whole.length,
     })
   }
 

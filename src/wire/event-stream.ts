@@ -8,8 +8,8 @@ export function isEventStream(contentType: string | undefined): boolean {
   return contentType !== undefined && /^text\/event-stream\s*(?:;|$)/i.test(contentType)
 }
 
-/** A line that every reader skips. */
-export const COMMENT = Buffer.from(':\n\n')
+/** A line that every reader skips. No empty line behind it: that would end an event that has begun. */
+export const COMMENT = Buffer.from(':\n')
 
 /** Follows the lines of a stream through chunks that pass untouched. */
 export class EventFollower {

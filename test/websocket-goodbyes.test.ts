@@ -1,0 +1,78 @@
+/** The last bytes of a WebSocket: whole for whoever takes them, however slowly; not waited for without an end. */
+
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startConfigured } from './support/configured.ts'
+import type { GatewayProcess } from './support/gateway.ts'
+import { type RawUpstream, rawPair, rawUpstream } from './support/raw-websocket.ts'
+import { token } from './support/token.ts'
+import { until } from './support/until.ts'
+import { BINARY, closeFrame, frame, framesOf } from './support/websocket-frames.ts'
+
+const AUTHORIZATION = { Authorization: `Bearer ${token()}` }
+
+let gateway: GatewayProcess
+let upstream: RawUpstream
+
+before(async () => {
+  upstream = await rawUpstream()
+  gateway = await startConfigured({
+    server: { sendTimeout: 3, drainTimeout: 25 },
+    routes: [{ path: '/live/*', upstream: upstream.url, websocket: { idleTimeout: 1 } }],
+  })
+})
+after(async () => {
+  await gateway?.stop('SIGKILL')
+  await upstream?.close()
+})
+
+const openFiles = (): number => readdirSync(`/proc/${gateway.child.pid}/fd`).length
+
+/** Sizes around what the kernel holds for one connection, so that of some the last part waits in the gateway. */
+const SIZES = Array.from({ length: 32 }, (_, i) => 2_400_000 + i * 30_000)
+
+describe('the last bytes', { timeout: 60_000 }, () => {
+  test('arrive whole, though their sender has ended and their reader pauses for longer than silence may last', async () => {
+    const pairs = await Promise.all(
+      SIZES.map(size => rawPair(gateway, upstream, `/live/slow/${size}`, AUTHORIZATION)),
+    )
+    await Promise.all(
+      pairs.map(async ({ client, server }, i) => {
+        client.socket.pause()
+        server.send(frame(BINARY, Buffer.alloc(SIZES[i]!, 7)), closeFrame(1000, 'done'))
+        server.socket.end()
+        await delay(2_000)
+        client.socket.resume()
+        assert.equal(await client.ended(), 'fin')
+        const { frames, rest } = framesOf(client.bytes())
+        assert.deepEqual([frames.map(({ payload }) => payload.length), rest.length], [[SIZES[i], 6], 0])
+      }),
+    )
+    for (const { client, server } of pairs) for (const { socket } of [client, server]) socket.destroy()
+  })
+
+  test('do not keep a connection open whose reader takes nothing, nor the gateway from stopping', async () => {
+    await until('all of the test before is gone', () => openFiles() < 100)
+    const before = openFiles()
+    const pairs = await Promise.all(
+      SIZES.map(size => rawPair(gateway, upstream, `/live/deaf/${size}`, AUTHORIZATION)),
+    )
+    for (const [i, { client, server }] of pairs.entries()) {
+      client.socket.pause()
+      server.send(frame(BINARY, Buffer.alloc(SIZES[i]!, 7)), closeFrame(1000, 'done'))
+      server.socket.end()
+      client.send(closeFrame(1000, '', { masked: true }))
+      client.socket.end()
+    }
+    await Promise.all(SIZES.map(size => gateway.logged(({ path }) => path === `/live/deaf/${size}`)))
+    await until('every connection is let go of', () => openFiles() <= before, 15_000)
+    const lines = gateway.log.filter(({ path }) => String(path).startsWith('/live/deaf/'))
+    assert.equal(lines.length, SIZES.length)
+    const started = performance.now()
+    assert.equal(await gateway.stop(), 0)
+    assert.ok(performance.now() - started < 10_000)
+    for (const { client, server } of pairs) for (const { socket } of [client, server]) socket.destroy()
+  })
+})
