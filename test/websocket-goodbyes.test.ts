@@ -1,12 +1,13 @@
 /** The last bytes of a WebSocket: whole for whoever takes them, however slowly; not waited for without an end. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startConfigured } from './support/configured.ts'
 import type { GatewayProcess } from './support/gateway.ts'
-import { type RawUpstream, rawPair, rawUpstream } from './support/raw-websocket.ts'
+import { type RawEnd, type RawUpstream, rawPair, rawUpstream } from './support/raw-websocket.ts'
 import { token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { BINARY, closeFrame, frame, framesOf } from './support/websocket-frames.ts'
@@ -19,7 +20,7 @@ let upstream: RawUpstream
 before(async () => {
   upstream = await rawUpstream()
   gateway = await startConfigured({
-    server: { sendTimeout: 3, drainTimeout: 25 },
+    server: { sendTimeout: 6, drainTimeout: 25 },
     routes: [{ path: '/live/*', upstream: upstream.url, websocket: { idleTimeout: 1 } }],
   })
 })
@@ -30,8 +31,19 @@ after(async () => {
 
 const openFiles = (): number => readdirSync(`/proc/${gateway.child.pid}/fd`).length
 
+/** Sends so much, then goodbye; not all at once, so that the kernel makes as much room as it can. */
+async function sendAll({ socket }: RawEnd, size: number): Promise<void> {
+  const bytes = frame(BINARY, Buffer.alloc(size, 7))
+  for (let at = 0; at < bytes.length; at += 30_000) {
+    if (!socket.write(bytes.subarray(at, at + 30_000))) await once(socket, 'drain')
+    else await delay(1)
+  }
+  socket.write(closeFrame(1000, 'done'))
+  socket.end()
+}
+
 /** Sizes around what the kernel holds for one connection, so that of some the last part waits in the gateway. */
-const SIZES = Array.from({ length: 32 }, (_, i) => 2_400_000 + i * 30_000)
+const SIZES = Array.from({ length: 48 }, (_, i) => 4_150_000 + i * 8_000)
 
 describe('the last bytes', { timeout: 60_000 }, () => {
   test('arrive whole, though their sender has ended and their reader pauses for longer than silence may last', async () => {
@@ -41,9 +53,8 @@ describe('the last bytes', { timeout: 60_000 }, () => {
     await Promise.all(
       pairs.map(async ({ client, server }, i) => {
         client.socket.pause()
-        server.send(frame(BINARY, Buffer.alloc(SIZES[i]!, 7)), closeFrame(1000, 'done'))
-        server.socket.end()
-        await delay(2_000)
+        await sendAll(server, SIZES[i]!)
+        await delay(4_000)
         client.socket.resume()
         assert.equal(await client.ended(), 'fin')
         const { frames, rest } = framesOf(client.bytes())
@@ -59,13 +70,14 @@ describe('the last bytes', { timeout: 60_000 }, () => {
     const pairs = await Promise.all(
       SIZES.map(size => rawPair(gateway, upstream, `/live/deaf/${size}`, AUTHORIZATION)),
     )
-    for (const [i, { client, server }] of pairs.entries()) {
-      client.socket.pause()
-      server.send(frame(BINARY, Buffer.alloc(SIZES[i]!, 7)), closeFrame(1000, 'done'))
-      server.socket.end()
-      client.send(closeFrame(1000, '', { masked: true }))
-      client.socket.end()
-    }
+    await Promise.all(
+      pairs.map(async ({ client, server }, i) => {
+        client.socket.pause()
+        await sendAll(server, SIZES[i]!)
+        client.send(closeFrame(1000, '', { masked: true }))
+        client.socket.end()
+      }),
+    )
     await Promise.all(SIZES.map(size => gateway.logged(({ path }) => path === `/live/deaf/${size}`)))
     await until('every connection is let go of', () => openFiles() <= before, 15_000)
     const lines = gateway.log.filter(({ path }) => String(path).startsWith('/live/deaf/'))

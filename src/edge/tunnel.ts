@@ -210,9 +210,9 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
       return this.#break(new GatewayError('upstream_timeout', { cause }))
     }
     if (time < this.#activeAt + this.#quietTime) return this.#arm()
-    if (!this.#halfClosed) return this.endFor('idle_timeout')
     if (isOwed(this.#client)) return this.#break(this.#slowClient())
-    this.#cut()
+    if (this.#halfClosed) this.#cut()
+    else this.endFor('idle_timeout')
   }
 
   get #halfClosed(): boolean {
@@ -222,10 +222,9 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   /** Milliseconds without a byte that are too many. */
   get #quietTime(): number {
     const { idleTimeout } = this.#settings
-    if (!this.#halfClosed) return 1000 * idleTimeout
-    // Behind its end a socket does not tell that it took some of what waits.
+    // Whoever is slow is not idle. Behind its end a socket does not tell that it took some of what waits.
     if (isOwed(this.#client) || isOwed(this.#upstream)) return 1000 * this.#context.sendTimeout
-    return 1000 * Math.min(HALF_CLOSED_SECONDS, idleTimeout)
+    return 1000 * (this.#halfClosed ? Math.min(HALF_CLOSED_SECONDS, idleTimeout) : idleTimeout)
   }
 
   /** The next moment at which anything could be due. That bytes have passed since, `expire` finds out. */
