@@ -15,6 +15,7 @@ import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
 import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
+import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
 import type { Tickets } from './store/tickets.ts'
 
@@ -45,6 +46,7 @@ export function pipelineOf(
     streams !== null && streamCredentials(streams),
     auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
+    auth !== 'none' && urlSecrets(tickets),
     auth !== 'none' && identityHeaders(route.claimHeaders),
     auth !== 'required' && opaqueKeys(),
     ...config.policies,

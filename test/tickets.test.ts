@@ -248,6 +248,12 @@ test('a parameter called ticket passes with any other request, and on any other 
   assert.equal((await openStream(`/plain/x?ticket=${await issue()}`)).json().code, 'not_authenticated')
 })
 
+test('a live ticket, or a token, that comes with another request stays behind', async () => {
+  const target = `/live/x?a=1&ticket=${await issue()}&access_token=${token()}&b=2`
+  assert.equal((await send(`${gateway.url}${target}`, { headers: bearer(token()) })).status, 200)
+  assert.equal(upstream.requests.at(-1)!.target, '/live/x?a=1&b=2')
+})
+
 describe('a WebSocket', () => {
   test('opens with a ticket, and only once', async () => {
     const ticket = await issue({ origin: APP }, { sub: 'bob' })

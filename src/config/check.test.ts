@@ -326,3 +326,26 @@ describe('timeouts', () => {
     }
   })
 })
+
+describe('streams that cannot work', () => {
+  const cases: [RouteOptions, RegExp][] = [
+    [
+      { path: '/a', eventStream: { heartbeat: 0 } },
+      /routes\[0\]\.eventStream\.heartbeat must be longer than 0/,
+    ],
+    [{ path: '/a', websocket: { idleTimeout: 0 } }, /websocket\.idleTimeout must be longer than 0/],
+    [{ path: '/a', websocket: { maxFrameSize: 0 } }, /websocket\.maxFrameSize must be at least 125 bytes/],
+    [
+      { path: '/a', upstream: { url: UPSTREAM, protocol: 'h2c' }, websocket: { tokenInSubprotocol: true } },
+      /websocket has an upstream that speaks HTTP\/2/,
+    ],
+  ]
+  for (const [route, expected] of cases) {
+    test(`are refused: ${JSON.stringify(route)}`, () => assert.match(withRoutes(route).join('\n'), expected))
+  }
+
+  test('are refused: tickets for an answer of the gateway itself', () => {
+    const problems = check({ routes: [{ path: '/a', respond: { status: 204 }, tickets: true }] })
+    assert.match(problems.join('\n'), /tickets is for streams/)
+  })
+})

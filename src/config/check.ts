@@ -9,6 +9,8 @@ import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamCon
 import { checkTls } from './tls.ts'
 import { serviceUrl } from './values.ts'
 
+/** RFC 6455 §5.5: payload of a control frame. */
+const MIN_FRAME_SIZE = 125
 export const MIN_SECRET_BYTES = 32
 /** Texts that stand for a secret in documents that everybody can read: the first gateway's and Supabase's. */
 const PUBLISHED_SECRETS: ReadonlySet<string> = new Set([
@@ -119,7 +121,30 @@ function checkRoute(
   checkTarget(config, route, at, report)
   checkRewrite(route, segments, at, report)
   checkGuards(route, at, report)
+  checkStreams(config, route, at, report)
   checkAuthService(route, at, report)
+}
+
+function checkStreams(
+  { upstreams }: GatewayConfig,
+  { websocket, eventStream, upstream, respond, tickets }: RouteConfig,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  if (eventStream.heartbeat !== undefined && eventStream.heartbeat <= 0)
+    report([...at, 'eventStream', 'heartbeat'], 'must be longer than 0: leave it out for none')
+  if (respond !== undefined && tickets)
+    report([...at, 'tickets'], 'is for streams, but the route answers by itself')
+  if (websocket === false) return
+  if (websocket.idleTimeout <= 0) report([...at, 'websocket', 'idleTimeout'], 'must be longer than 0')
+  if (websocket.maxFrameSize < MIN_FRAME_SIZE)
+    report(
+      [...at, 'websocket', 'maxFrameSize'],
+      `must be at least ${MIN_FRAME_SIZE} bytes: control frames have to pass`,
+    )
+  const target = typeof upstream === 'string' ? upstreams[upstream] : upstream
+  if (target !== undefined && target.protocol !== 'http/1.1' && websocket.tokenInSubprotocol)
+    report([...at, 'websocket'], 'has an upstream that speaks HTTP/2, over which there are no WebSockets')
 }
 
 function checkTarget(

@@ -11,16 +11,23 @@ export interface TakenParameters {
  * Takes every parameter with one of these names out of a query, however the name is encoded.
  *
  * @param query raw, with its `?`, or ''
+ * @param isMeant whether one with such a name and this value is taken, too
  * @example takeParameters('?a=%20&ticket=x&b', new Set(['ticket'])) // { rest: '?a=%20&b', taken: ['ticket', 'x'] }
  */
-export function takeParameters(query: string, names: ReadonlySet<string>): TakenParameters {
+export function takeParameters(
+  query: string,
+  names: ReadonlySet<string>,
+  isMeant: (name: string, value: string) => boolean = () => true,
+): TakenParameters {
   const taken: string[] = []
   const kept = query.slice(1).split('&')
   const rest = kept.filter(parameter => {
     const equals = parameter.indexOf('=')
     const name = decoded(equals === -1 ? parameter : parameter.slice(0, equals))
     if (!names.has(name)) return true
-    taken.push(name, equals === -1 ? '' : decoded(parameter.slice(equals + 1)))
+    const value = equals === -1 ? '' : decoded(parameter.slice(equals + 1))
+    if (!isMeant(name, value)) return true
+    taken.push(name, value)
     return false
   })
   if (taken.length === 0) return { rest: query, taken }
