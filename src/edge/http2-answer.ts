@@ -23,6 +23,9 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_CANCEL } = constants
 /** `flushing`: all is given away, not all has left. `lingering`: all has left, the rest of the request is dropped. */
 type Phase = 'waiting' | 'streaming' | 'flushing' | 'lingering' | 'ended'
 
+/** Seconds in which a stream that was closed has to be gone. */
+const CLOSING_SECONDS = 2
+
 const NO_BODY = { endStream: true } as const
 const WITH_TRAILERS = { waitForTrailers: true } as const
 const NONE: FieldLines = []
@@ -63,7 +66,11 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   }
 
   send(reply: Reply): void {
-    if (this.#phase !== 'waiting' || this.#stream.closed) return cancelBody(reply)
+    if (this.#phase !== 'waiting') return cancelBody(reply)
+    if (this.#stream.closed) {
+      cancelBody(reply)
+      return this.#awaitClose()
+    }
     try {
       this.#send(checked(reply))
     } catch (fault) {
@@ -76,8 +83,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
 
   /** The stream is closed, by either side. */
   closed(): void {
-    if (this.#phase === 'ended') return
     unwatchDeadline(this)
+    if (this.#phase === 'ended') return
     const whole = this.#phase === 'flushing' && this.#stream.rstCode === NGHTTP2_NO_ERROR
     this.#body?.cancel()
     if (whole || this.#phase === 'lingering') return this.#end('answered')
@@ -110,7 +117,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
 
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
   expire(): void {
-    if (this.#phase === 'lingering') return this.#stream.close(NGHTTP2_NO_ERROR)
+    if (this.#phase === 'lingering') return this.#close(NGHTTP2_NO_ERROR)
+    if (this.#phase === 'ended' || this.#phase === 'waiting') return this.#connection.destroy()
     this.#break(new GatewayError('client_gone', { cause: new Error('the client stopped reading') }))
   }
 
@@ -125,7 +133,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     // Also what has arrived: a stream with anything unread in it never closes.
     this.#body!.drop()
     if (this.#drainable) this.deadline = deadlineIn(LINGER_SECONDS)
-    else this.#stream.close(NGHTTP2_NO_ERROR)
+    else this.#close(NGHTTP2_NO_ERROR)
   }
 
   // BodySink, for bodies that stream
@@ -161,11 +169,11 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     const { exchange } = this
     const stream = this.#stream
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
-    const bodiless = exchange.method === 'HEAD' || status === 204 || status === 304
+    const bodiless = exchange.method === 'HEAD' || status === 204 || status === 205 || status === 304
     const fields = encodeHttp2Answer({
       status,
       fields: reply.headers,
-      contentLength: status === 204 ? -1 : reply.contentLength,
+      contentLength: status === 204 ? -1 : status === 205 ? 0 : reply.contentLength,
       own: this.#ownFields(),
     })
     const connection = this.#connection
@@ -224,9 +232,20 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     this.#source?.cancel()
     this.#body?.cancel()
     if (this.exchange.outcome === null) this.exchange.error = error
-    unwatchDeadline(this)
     this.#end(isClients ? 'client_gone' : 'broken')
-    this.#stream.close(isClients ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
+    this.#close(isClients ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
+  }
+
+  #close(code: number): void {
+    this.#phase = 'ended'
+    this.#awaitClose()
+    this.#stream.close(code)
+  }
+
+  /** A connection in disorder may never close its streams: it is ended then, and they with it. */
+  #awaitClose(): void {
+    this.deadline = deadlineIn(CLOSING_SECONDS)
+    watchDeadline(this)
   }
 
   #end(outcome: 'answered' | 'broken' | 'client_gone'): void {

@@ -12,6 +12,7 @@ import {
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Client } from '../exchange.ts'
+import { HeldBytes } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import { plainAddress } from './client-address.ts'
@@ -175,6 +176,7 @@ export class Http2Connection implements Expiring, OpenConnection {
   // What the session says
 
   #onStream(stream: ServerHttp2Stream, flags: number, fields: readonly string[]): void {
+    stream.on('error', ignore)
     // Taken back in the same breath
     if (stream.closed) return this.takenBack()
     this.#open++
@@ -188,7 +190,6 @@ export class Http2Connection implements Expiring, OpenConnection {
     const body = hasBody ? bodyOf(stream, this.#host.pace) : null
     const subject = stream as AnsweredStream
     subject[CONNECTION] = this
-    stream.on('error', ignore)
     stream.on('close', onClose)
     stream.on('drain', onDrain)
     stream.on('wantTrailers', onWantTrailers)
@@ -266,21 +267,52 @@ function onFinish(this: ServerHttp2Stream): void {
   ;(this as AnsweredStream)[ANSWER].finished()
 }
 
-/** The request's body, as the stream delivers it. */
+/**
+ * The request's body, as the stream delivers it. A stream that is paused would keep an object for each frame, and a
+ * frame may hold a single byte: a window full of them takes a hundred times its size. So it always flows, and what comes
+ * while nobody takes it is held in one piece; that no more comes is said to the frame parser alone.
+ */
 function bodyOf(stream: ServerHttp2Stream, pace: BodyPace): IncomingBody {
-  const feed = { pauseBody: () => void stream.pause(), resumeBody: () => void stream.resume() }
-  const body = new IncomingBody(feed, pace)
+  const held = new HeldBytes()
+  let paused = false
+  let ended = false
   let trailers: FieldLines = []
-  stream.on('data', (chunk: Buffer) => {
-    body.push(chunk, 0, chunk.length)
+  const body = new IncomingBody({ pauseBody, resumeBody }, pace)
+
+  function pauseBody(): void {
+    paused = true
+  }
+
+  function resumeBody(): void {
+    if (!paused) return
+    paused = false
+    const bytes = held.take()
+    if (bytes !== null) take(bytes)
+    if (paused) return
+    if (ended) body.end(trailers)
+    else stream._read(0)
+  }
+
+  function take(bytes: Buffer): void {
+    body.push(bytes, 0, bytes.length)
     body.settle()
+  }
+
+  const { push } = stream
+  stream.push = (chunk: Buffer | null, encoding?: BufferEncoding) =>
+    push.call(stream, chunk, encoding) && !paused
+  stream.on('data', (chunk: Buffer) => {
+    if (paused) held.append(chunk, 0, chunk.length)
+    else take(chunk)
   })
   stream.on('trailers', (_headers, _flags, fields: FieldLines) => {
     trailers = fields
   })
   stream.on('end', () => {
     // A stream that was reset ends in the same way, and its body must not look whole.
-    if (!stream.closed) body.end(trailers)
+    if (stream.closed) return
+    ended = true
+    if (held.length === 0) body.end(trailers)
   })
   return body
 }

@@ -13,6 +13,9 @@ import { http2FieldObject } from '../wire/http2-fields.ts'
 import type { Timeouts } from './endpoint.ts'
 import type { Http2Session } from './http2-session.ts'
 
+/** Seconds in which a stream that was given up has to close. */
+const CLOSING_SECONDS = 2
+
 /** What an attempt hears of its call. Exactly one of `onEnd` and `onFailure` comes last, unless it was cancelled. */
 export interface CallListener {
   readonly timeouts: Timeouts
@@ -123,7 +126,8 @@ export class Http2Call implements Expiring, BodySink {
     if (this.#answer === 'failed' || (this.#answer === 'whole' && sent)) return
     this.#answer = 'failed'
     this.#stopUpload()
-    this.#leave()
+    // A connection in disorder may never close its streams: it is ended then, and they with it.
+    this.deadline = deadlineIn(CLOSING_SECONDS)
     // A stream that is closed in the midst of a body has its end sent first, as if it were whole. Aborted, it has not.
     if (!sent && this.#aborter !== null) this.#aborter.abort()
     else if (!this.#stream.closed) this.#stream.close(NGHTTP2_CANCEL)
@@ -133,6 +137,7 @@ export class Http2Call implements Expiring, BodySink {
 
   /** Deadline of `deadlines.ts`. */
   expire(): void {
+    if (this.#answer === 'failed') return this.#session.destroy()
     this.#fail(new GatewayError('upstream_timeout'), false)
   }
 
@@ -185,6 +190,7 @@ export class Http2Call implements Expiring, BodySink {
     stream.on('error', error => this.#onBreak(error))
     stream.once('close', () => {
       this.#onBreak(null)
+      this.#leave()
       this.#session.released()
     })
   }

@@ -72,11 +72,17 @@ export class Http2Session implements Expiring {
 
   /** Requests that it could take right now. */
   get room(): number {
-    return this.#state === 'open' ? this.#maxStreams - this.#streams : 0
+    return this.#alive ? this.#maxStreams - this.#streams : 0
   }
 
   get idle(): boolean {
-    return this.#state === 'open' && this.#streams === 0
+    return this.#alive && this.#streams === 0
+  }
+
+  /** Its requests hear of its end before it says so itself: what waits must not be given to it meanwhile. */
+  get #alive(): boolean {
+    const session = this.#session
+    return this.#state === 'open' && session !== null && !session.closed && !session.destroyed
   }
 
   /** It has already served a request, so the upstream may be about to close it. */
