@@ -172,6 +172,17 @@ describe('an answer', () => {
     assert.equal((await send(`${gateway.url}/u`)).text, 'whole')
   })
 
+  for (const status of ['999', '600', '099', 'abc']) {
+    test(`with the status ${status} is a 502`, async () => {
+      service = request => request.write(request.head([[':status', status]]), request.data('whole', true))
+      const answer = await send(`${gateway.url}/u`)
+      assert.equal(answer.status, 502)
+      assert.match(answer.json().code, /^upstream_/)
+      service = ok
+      assert.equal((await send(`${gateway.url}/u`)).text, 'whole')
+    })
+  }
+
   test('that is whole stays whole when the rest of the request is not wanted', async () => {
     for (const length of ['5', 'unknown']) {
       service = request => {

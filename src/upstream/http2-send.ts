@@ -157,6 +157,11 @@ class Http2Attempt implements CallListener, SessionClient, Abortable {
   }
 
   onHead(status: number, fields: readonly string[], ended: boolean): void {
+    if (!(status >= 200 && status <= 599)) {
+      this.#call!.cancel()
+      const cause = new Error(`:status ${status}`)
+      return this.#refuse(new GatewayError('upstream_malformed', { cause }))
+    }
     this.#head = { status, fields }
     const { method } = this.#exchange
     if (ended) return this.#answer()
