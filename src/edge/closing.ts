@@ -7,6 +7,8 @@ import { TLSSocket } from 'node:tls'
 export function reset(socket: Socket): void {
   // Encrypted, an end without a goodbye says the same (RFC 8446 §6.1), and there is no other way.
   if (socket instanceof TLSSocket) return void socket.destroy()
+  // A reset of what is being shut down is refused by the system's library, and the file would stay open for ever.
+  if (socket.writableEnded) return void socket.destroy()
   // With bytes waiting, `resetAndDestroy` would wait until a peer that does not read has taken them. Without any it
   // must be left alone: it has begun a shutdown, which a second step would collide with, leaving the file open.
   const stuck = socket.writableLength > 0
