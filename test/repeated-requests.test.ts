@@ -205,12 +205,21 @@ test('cut at every byte, two requests with one section are two requests', { time
 test('a token that expires between two of a thousand like requests is not taken any more', {
   timeout: 30_000,
 }, async () => {
-  const connection = await open()
+  let connection = await open()
   const exp = Math.floor(Date.now() / 1000) + 2
   const request = `GET /private/x HTTP/1.1\r\n${bearing(token(claims({ exp })))}`
   const statuses: number[] = []
   const take = async (): Promise<void> => {
-    const [[status, body] = [0, '']] = await ask(connection, [request], false)
+    const answers = await ask(connection, [request], false).catch((error: Error) => {
+      // Several workers even out their connections: this one may have been asked to come back through another.
+      if (!/the peer ended \(fin\)/.test(error.message)) throw error
+      return null
+    })
+    if (answers === null) {
+      connection = await open()
+      return
+    }
+    const [[status, body] = [0, '']] = answers
     statuses.push(status)
     if (status !== 200) assert.match(body, /Token has expired\./)
   }
