@@ -49,6 +49,8 @@ export async function httpUpstream(service: Service = whenWhole): Promise<HttpUp
   server.on('request', receive)
   // Whether to send 100 is the service's own choice
   server.on('checkContinue', receive)
+  // A request that breaks off is told by its message; without this it would become an error of the test that runs
+  server.on('clientError', (_, socket) => socket.destroy())
   server.on('connection', socket => {
     sockets.add(socket)
     socket.on('close', () => {
