@@ -126,8 +126,8 @@ describe('an upstream', { timeout: 40_000 }, () => {
     serve = ({ session }) => {
       if (running.push(session) < 3) return
       serve = ({ stream }) => stream.respond({ ':status': 200 }, { endStream: true })
-      const socket = session.socket as unknown as Socket
-      socket.destroy()
+      // Each worker has a connection of its own
+      for (const { socket } of new Set(running)) (socket as unknown as Socket).destroy()
       broken.resolve()
     }
     const post = () => send(`${gateway.url}/modern/x`, { method: 'POST', body: 'x' })
