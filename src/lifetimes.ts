@@ -6,6 +6,7 @@
 import type { EndReason } from './exchange.ts'
 import type { Identity } from './identity/identity.ts'
 import type { Revocations, RevokedCode } from './identity/verify.ts'
+import { now } from './wire/clock.ts'
 
 export interface LongLived {
   /** Whose right it lives by; null: nobody's in particular. */
@@ -46,6 +47,11 @@ export class Lifetimes {
     return (identity.expiresAt + this.#leeway) * 1000
   }
 
+  /** The same on the clock of `deadlines.ts`; nobody's right never ends. */
+  deadlineOf(identity: Identity | null): number {
+    return identity === null ? Number.POSITIVE_INFINITY : now() + this.endOf(identity) - Date.now()
+  }
+
   add(stream: LongLived): void {
     this.#all.add(stream)
     if (this.#drainUntil > 0) this.#endSoon(stream)
@@ -81,10 +87,10 @@ export class Lifetimes {
 
   #look(revocations: Revocations): void {
     const { version } = revocations
-    const now = performance.now()
-    if (version === this.#version || now - this.#sweptAt < SWEEP_MS) return
+    const time = now()
+    if (version === this.#version || time - this.#sweptAt < SWEEP_MS) return
     this.#version = version
-    this.#sweptAt = now
+    this.#sweptAt = time
     for (const stream of this.#all) this.#check(stream, revocations)
   }
 

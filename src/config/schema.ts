@@ -281,7 +281,6 @@ export type GatewayConfig = z.output<typeof gatewaySchema>
 export type RouteConfig = GatewayConfig['routes'][number]
 export type UpstreamConfig = z.output<typeof upstreamSchema>
 export type CorsConfig = z.output<typeof cors>
-export type IdentityConfig = GatewayConfig['identity']
 
 /** Types a config in TypeScript: `export default defineGateway({ … })`. */
 export function defineGateway(options: GatewayOptions): GatewayOptions {

@@ -91,14 +91,12 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     client: Socket,
     upstream: Socket,
   ) {
-    const { identity } = exchange
     const { lifetimes } = context
     this.#exchange = exchange
     this.#settings = settings
     this.#context = context
     this.#host = host
-    this.#rightEndsAt =
-      identity === null ? Number.POSITIVE_INFINITY : now() + lifetimes.endOf(identity) - Date.now()
+    this.#rightEndsAt = lifetimes.deadlineOf(exchange.identity)
     this.#client = new Side(client, settings.maxFrameSize, this)
     this.#upstream = new Side(upstream, settings.maxFrameSize, this)
     watchDeadline(this)

@@ -84,16 +84,12 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
     lifetimes: Lifetimes,
     encoded: boolean,
   ) {
-    const { identity } = exchange
     this.#source = source
     this.#exchange = exchange
     this.#settings = settings
     this.#lifetimes = lifetimes
     this.#events = encoded ? null : new EventFollower()
-    this.#rightEndsAt =
-      identity === null || !this.#lasts
-        ? Number.POSITIVE_INFINITY
-        : now() + lifetimes.endOf(identity) - Date.now()
+    this.#rightEndsAt = lifetimes.deadlineOf(this.#lasts ? exchange.identity : null)
   }
 
   get identity(): Identity | null {

@@ -2,6 +2,7 @@
 
 import { sensitiveHeaders } from 'node:http2'
 import { type FieldLines, fieldName, isFieldValue } from './fields.ts'
+import { RememberedFields } from './remembered-fields.ts'
 
 export interface Http2AnswerStart {
   readonly status: number
@@ -26,40 +27,15 @@ export type Http2Fields = string[]
 export function encodeHttp2Answer({ status, fields, contentLength, own }: Http2AnswerStart): Http2Fields {
   if (!Number.isInteger(status) || status < 200 || status > 599)
     throw new TypeError(`${status} is no final status`)
-  const section: Http2Fields = [':status', String(status), ...passing(fields)]
+  const section: Http2Fields = [':status', String(status), ...passing.of(fields)]
   if (contentLength >= 0) section.push('content-length', String(contentLength))
   section.push(...own)
   ;(section as unknown as Record<symbol, readonly string[]>)[sensitiveHeaders] = NEVER_THE_SAME
   return section
 }
 
-interface Known {
-  readonly fields: FieldLines
-  readonly passing: readonly string[]
-}
-
-const MAX_REMEMBERED = 8
-/** Longer ones are not worth keeping. */
-const MAX_REMEMBERED_FIELDS = 64
-const remembered: Known[] = []
-let next = 0
-
-/** Like answers have the same texts in their fields: as in wire/response-head.ts they are recognised. */
-function passing(fields: FieldLines): readonly string[] {
-  for (const known of remembered) if (sameTexts(known.fields, fields)) return known.passing
-  const made = check(fields)
-  if (fields.length <= MAX_REMEMBERED_FIELDS) {
-    remembered[next] = { fields: fields.slice(), passing: made }
-    next = (next + 1) % MAX_REMEMBERED
-  }
-  return made
-}
-
-function sameTexts(a: FieldLines, b: FieldLines): boolean {
-  if (a.length !== b.length) return false
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
-}
+/** The same for the same fields, as in wire/response-head.ts. */
+const passing = new RememberedFields(check)
 
 function check(fields: FieldLines): string[] {
   const passed: string[] = []

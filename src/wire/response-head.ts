@@ -5,6 +5,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import { type FieldLines, fieldName, isFieldValue } from './fields.ts'
+import { RememberedFields } from './remembered-fields.ts'
 
 /** How the body ends: after so many bytes, with its last chunk, or with the connection; `none`: there is none to end. */
 export type ResponseFraming = 'none' | 'chunked' | 'until-close' | number
@@ -24,7 +25,7 @@ export interface ResponseStart {
  */
 export function encodeResponseHead({ status, fields, framing, ownLines }: ResponseStart): string {
   if (status < 200) throw new TypeError(`${status} is no final status`)
-  const { lines, dated } = encoded(fields, framing === 'chunked')
+  const { lines, dated } = (framing === 'chunked' ? chunkwise : whole).of(fields)
   // RFC 9110 §6.6.1: whoever passes an answer on adds the date that it lacks.
   const date = dated ? '' : dateLine()
   const length = typeof framing === 'number' ? `Content-Length: ${framing}\r\n` : ''
@@ -32,39 +33,13 @@ export function encodeResponseHead({ status, fields, framing, ownLines }: Respon
 }
 
 interface Encoded {
-  readonly fields: FieldLines
-  readonly chunked: boolean
   readonly lines: string
   readonly dated: boolean
 }
 
-/** As many as there are kinds of answers that come by in turn. */
-const MAX_REMEMBERED = 8
-/** Longer ones are not worth keeping. */
-const MAX_REMEMBERED_FIELDS = 64
-const remembered: Encoded[] = []
-let next = 0
-
-/**
- * The fields as lines, checked. Like answers have the same texts in their fields, not only equal ones (see
- * response-parser.ts), so that to find the last one costs a few comparisons of addresses.
- */
-function encoded(fields: FieldLines, chunked: boolean): Encoded {
-  for (const known of remembered)
-    if (known.chunked === chunked && sameTexts(known.fields, fields)) return known
-  const made = encode(fields, chunked)
-  if (fields.length <= MAX_REMEMBERED_FIELDS) {
-    remembered[next] = made
-    next = (next + 1) % MAX_REMEMBERED
-  }
-  return made
-}
-
-function sameTexts(a: FieldLines, b: FieldLines): boolean {
-  if (a.length !== b.length) return false
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
-}
+/** The fields as lines, checked. */
+const whole = new RememberedFields(fields => encode(fields, false))
+const chunkwise = new RememberedFields(fields => encode(fields, true))
 
 function encode(fields: FieldLines, chunked: boolean): Encoded {
   const lines: string[] = []
@@ -80,12 +55,12 @@ function encode(fields: FieldLines, chunked: boolean): Encoded {
     lines.push(`${fields[i]}: ${value}\r\n`)
   }
   if (chunked) lines.push('Transfer-Encoding: chunked\r\n')
-  return { fields: fields.slice(), chunked, lines: lines.join(''), dated }
+  return { lines: lines.join(''), dated }
 }
 
 /** The head behind which the connection speaks another protocol (RFC 9110 §15.2.2). */
 export function encodeUpgradeHead(fields: FieldLines, ownLines: string): string {
-  const { lines } = encoded(fields, false)
+  const { lines } = whole.of(fields)
   return `${statusLine(101)}Connection: Upgrade\r\nUpgrade: websocket\r\n${lines}${ownLines}\r\n`
 }
 
