@@ -118,7 +118,7 @@ export async function startAlone(
       await admin?.close()
       serving.release()
       logger.info('Gateway stopped')
-      log.flush()
+      await log.finish()
     },
     async abandon() {
       log.flush()

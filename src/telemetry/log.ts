@@ -3,6 +3,8 @@
  * buffered destination that is bounded: with a reader too slow for the traffic lines are dropped and counted.
  */
 
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   destination as createDestination,
   type Logger,
@@ -23,8 +25,10 @@ export interface Log {
   /** Writes whole lines that another thread has made ready, pretty or not. */
   writeBatch(lines: string): void
   enabled(level: LogLevel): boolean
-  /** Writes out what is buffered, now. */
+  /** Writes out what is buffered, now, for an end without delay: it may overtake lines that are being written. */
   flush(): void
+  /** Writes out what is buffered behind what is being written, for an end in good order. */
+  finish(): Promise<void>
 }
 
 /** pino's numbers under the names of the first gateway. */
@@ -39,11 +43,15 @@ const PINO_LEVELS = {
 
 const MAX_BUFFERED_BYTES = 8 * 1024 ** 2
 const FLUSH_MS = 50
+/** What the reader gets to take the last lines, when the gateway ends. */
+const FINISH_MS = 1_000
 
 /** Takes batches of whole lines. */
 export interface LogOutput {
   write(lines: string): void
   flush(): void
+  /** Resolves when nothing is being written any more, or its reader has taken too long. */
+  idle(): Promise<void>
   /** How many lines were lost since the last call. */
   takeDropped(): number
 }
@@ -52,14 +60,27 @@ export interface LogOutput {
 export function openOutput(fd = 1): LogOutput {
   const out = createDestination({ fd, sync: false, maxLength: MAX_BUFFERED_BYTES })
   let dropped = 0
+  // A thread of the system's library has lines in hand, which a synchronous write would overtake.
+  let writing = false
+  const settled = (): void => {
+    writing = false
+  }
+  out.on('drain', settled)
   // A reader that went away must not take the gateway with it.
-  out.on('error', () => {})
+  out.on('error', settled)
   out.on('drop', (lines: string) => {
     dropped += lines.split('\n').length - 1
   })
   return {
-    write: lines => void out.write(lines),
+    write(lines) {
+      writing = true
+      out.write(lines)
+    },
     flush: () => out.flushSync(),
+    async idle() {
+      if (!writing) return
+      await Promise.race([once(out, 'drain'), delay(FINISH_MS, null, { ref: false })]).catch(() => {})
+    },
     takeDropped() {
       const count = dropped
       dropped = 0
@@ -102,6 +123,14 @@ export function openLog(settings: GatewayConfig['log'], out: LogOutput = openOut
     if (dropped > 0) logger.warn({ dropped }, 'Log lines dropped: the reader of the log is too slow')
   }
   const logger = pino(optionsFor(settings.level), { write })
+  const flush = (): void => {
+    try {
+      handOver()
+      out.flush()
+    } catch {
+      // Nothing was written yet, or the reader is gone
+    }
+  }
   return {
     logger,
     writeLine: write,
@@ -112,13 +141,11 @@ export function openLog(settings: GatewayConfig['log'], out: LogOutput = openOut
       wake()
     },
     enabled: level => LEVELS[level] >= LEVELS[settings.level],
-    flush() {
-      try {
-        handOver()
-        out.flush()
-      } catch {
-        // Nothing was written yet, or the reader is gone
-      }
+    flush,
+    async finish() {
+      handOver()
+      await out.idle()
+      flush()
     },
   }
 }

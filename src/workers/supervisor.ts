@@ -201,7 +201,7 @@ class Supervisor {
     await this.#admin?.close()
     this.#fetcher?.stop()
     this.#log.logger.info('Gateway stopped')
-    this.#log.flush()
+    await this.#log.finish()
   }
 
   async #cut(): Promise<void> {

@@ -57,7 +57,12 @@ async function build(): Promise<void> {
   const config = shareOf(loaded.config, id, workers)
   const log = openLog(
     { level: config.log.level, format: data.pretty ? 'pretty' : 'json' },
-    { write: lines => post({ kind: 'log', lines }), flush: () => {}, takeDropped: () => 0 },
+    {
+      write: lines => post({ kind: 'log', lines }),
+      flush: () => {},
+      idle: async () => {},
+      takeDropped: () => 0,
+    },
   )
   surviveFaults(log)
   const shedding = new Shedding()
