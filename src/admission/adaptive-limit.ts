@@ -30,7 +30,11 @@ const LOADED = 0.9
 const STEP = 0.25
 /** The same where answers take longer by more than this. */
 const STEP_FAR = 0.6
-const FAR = 0.85
+const FAR = 0.16
+/** How many requests may be queued inside. */
+const QUEUED = 0.5
+/** How much the last window counts in the mean of some. */
+const SMOOTHING = 0.35
 /** Windows between two looks at the baseline. */
 const PROBE_EVERY = 20
 /** How much of the baseline a look replaces: one that was due, and one because the limit fell. */
@@ -44,7 +48,7 @@ const LOG_PROBED = -Math.log(PROBED)
 /** At the beginning, from window to window, until answers take longer. */
 const GROWTH = 1.5
 /** Standard errors by which answers must take longer. */
-const SURE = 1.5
+const SURE = 2
 const MIN_SAMPLES = 24
 /** Where answers come fast, a window takes in more of them. */
 const MIN_WINDOW_MS = 250
@@ -60,7 +64,7 @@ const BASE_SUM = 7
 const WINDOWS = 8
 const PROBED_LIMIT = 9
 const CALM = 10
-const QUEUED = 11
+const LONGER = 11
 const LATENCY = 12
 const SETTLED = 13
 const LOAD_SQUARES = 14
@@ -125,19 +129,21 @@ export class AdaptiveLimit {
     const limit = state[LIMIT]!
     state[LATENCY] = state[LOAD_SUM]! / state[LOAD_COUNT]!
     const longer = state[LATENCY] - state[BASELINE]!
-    const error =
-      squaredError(state[LOAD_COUNT]!, state[LOAD_SUM]!, state[LOAD_SQUARES]!) + state[BASELINE_ERROR]!
-    // What may be chance lowers nothing
-    const ratio = Math.exp(-Math.max(Math.min(longer, 0), longer - SURE * Math.sqrt(error)))
+    const error = squaredError(state[LOAD_COUNT]!, state[LOAD_SUM]!, state[LOAD_SQUARES]!)
+    const smoothed = state[LONGER]! + (longer - state[LONGER]!) * SMOOTHING
+    state[LONGER] = smoothed
     state[WINDOWS]!++
-    if (state[SETTLED] === 0) this.#search(ratio)
+    // What may be chance lowers nothing. Much, in one window, or a little, in the mean of some.
+    const now1 = surely(longer, error + state[BASELINE_ERROR]!)
+    const mean = surely(smoothed, (error * SMOOTHING) / (2 - SMOOTHING) + state[BASELINE_ERROR]!)
+    const far = now1 > FAR
+    const ratio = Math.exp(-(far ? now1 : mean))
+    if (state[SETTLED] === 0) this.#search(Math.exp(-now1))
     else {
-      // Queued inside, in requests, as the mean of some windows has it
-      state[QUEUED]! += (limit * (1 - ratio) - state[QUEUED]!) * 0.3
-      state[CALM] = state[QUEUED]! < 1 ? state[CALM]! + 1 : 0
-      const more = Math.min(2 ** Math.max(0, state[CALM]! - 3), limit)
+      state[CALM] = limit * (1 - ratio) < QUEUED / 2 ? state[CALM]! + 1 : 0
+      const more = QUEUED * Math.min(2 ** Math.max(0, state[CALM]! - 3), limit)
       const target = limit * Math.min(ratio, 1.1) + more
-      state[LIMIT] = this.#within(limit + (ratio < FAR ? STEP_FAR : STEP) * (target - limit))
+      state[LIMIT] = this.#within(limit + (far ? STEP_FAR : STEP) * (target - limit))
       if (this.#isProbeDue(longer)) state[PHASE] = PROBING
     }
     this.#begin(now)
@@ -213,4 +219,9 @@ export class AdaptiveLimit {
 /** Square of the standard error of a mean. */
 function squaredError(count: number, sum: number, squares: number): number {
   return Math.max(0, squares / count - (sum / count) ** 2) / count
+}
+
+/** How much longer answers take, as a logarithm, when chance is taken off. */
+function surely(longer: number, error: number): number {
+  return Math.max(Math.min(longer, 0), longer - SURE * Math.sqrt(error))
 }

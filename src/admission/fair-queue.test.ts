@@ -224,7 +224,7 @@ describe('a fair queue that is full', () => {
         const server = new Server(size)
         const requests: Request[] = []
         for (const { kind, company, cost } of steps) {
-          if (kind === 'service') server.queue.next()?.waiting.onTurn()
+          if (kind === 'service') server.queue.next()?.waiting.onTurn(1, 1)
           else {
             const request = new Request(company, WEIGHTS[company], cost)
             const counts = Object.keys(WEIGHTS).map(name => [name, server.queue.countOf(name)] as const)

@@ -50,8 +50,12 @@ export abstract class Waiting {
     this.since = since
   }
 
-  /** It is its turn; it is in the queue no longer. */
-  abstract onTurn(): void
+  /**
+   * It is its turn; it is in the queue no longer.
+   * @param cost what its company was charged
+   * @param inUse requests that the upstream has now, this one included
+   */
+  abstract onTurn(cost: number, inUse: number): void
   /** It is in the queue no longer. */
   abstract onRefused(reason: RefusalReason): void
 }

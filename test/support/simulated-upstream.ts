@@ -31,7 +31,7 @@ export class SimulatedUpstream {
   busy = 0
   answered = 0
   readonly #simulation: Simulation
-  readonly #queue: (() => void)[] = []
+  readonly #queue: { answered: () => void; takes: number }[] = []
   #taken = 0
 
   constructor(simulation: Simulation, slots: number, serviceTime: ServiceTime) {
@@ -40,15 +40,14 @@ export class SimulatedUpstream {
     this.serviceTime = serviceTime
   }
 
-  request(answered: () => void): void {
-    this.#queue.push(answered)
+  request(answered: () => void, takes = this.serviceTime()): void {
+    this.#queue.push({ answered, takes })
     this.#serve()
   }
 
   #serve(): void {
     while (this.#taken < this.slots && this.#queue.length > 0) {
-      const answered = this.#queue.shift()!
-      const takes = this.serviceTime()
+      const { answered, takes } = this.#queue.shift()!
       this.#taken++
       this.#simulation.at(this.#simulation.now + takes, () => {
         this.#taken--
