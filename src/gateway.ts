@@ -1,7 +1,9 @@
 /** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
 
+import { type AdmissionSeat, gatesOf } from './admission/gates.ts'
 import { routableOf, segmentsOf } from './config/routable.ts'
 import { type GatewayConfig, type RouteConfig, type UpstreamConfig, upstreamSchema } from './config/schema.ts'
+import { upstreamName } from './config/upstreams.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
 import type { GatewayError } from './errors.ts'
 import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
@@ -72,6 +74,8 @@ export interface Shared {
   /** What lasts, in this thread. */
   readonly lifetimes?: Lifetimes
   readonly tickets?: Tickets
+  /** Where its requests queue with those of the others. */
+  readonly seat?: AdmissionSeat
 }
 
 /** @param draining whether the gateway is stopping, for its readiness */
@@ -87,6 +91,7 @@ export function buildGateway(
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
   const pools = new Map<string, Pool | Http2Pool>()
+  const gateOf = gatesOf(config, shared.seat)
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
@@ -94,7 +99,7 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map((route, index) => {
-    const policies = pipelineOf(route, config, { verifier, tickets, signOut })
+    const policies = pipelineOf(route, config, { verifier, tickets, signOut, gate: gateOf(route, index) })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
@@ -163,7 +168,7 @@ export function buildGateway(
   /** Routes that name the same upstream, or the same URL, share its connections. */
   function poolOf(upstream: string | UpstreamConfig, place: string): Pool | Http2Pool {
     const isName = typeof upstream === 'string' && Object.hasOwn(config.upstreams, upstream)
-    const name = typeof upstream === 'string' ? upstream : `${place} ${upstream.url}`
+    const name = upstreamName(upstream, place)
     let pool = pools.get(name)
     if (pool === undefined) {
       const settings = isName

@@ -3,6 +3,7 @@
  * reply comes back up. What a route does not ask for is not in its list.
  */
 
+import type { Gate } from './admission/gate.ts'
 import type { CorsConfig, GatewayConfig, RouteConfig } from './config/schema.ts'
 import type { Policy } from './exchange.ts'
 import type { TokenVerifier } from './identity/verify.ts'
@@ -11,6 +12,7 @@ import { authenticate } from './policies/authenticate.ts'
 import { authorize } from './policies/authorize.ts'
 import { bodyLimit } from './policies/body-limit.ts'
 import { cors, originCheck } from './policies/cors.ts'
+import { fairQueue } from './policies/fair-queue.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
@@ -25,12 +27,14 @@ export interface PipelineParts {
   /** null: none are issued */
   readonly tickets: Tickets | null
   readonly signOut: SignOut
+  /** What stands in front of the route's upstream; null: nothing */
+  readonly gate: Gate | null
 }
 
 export function pipelineOf(
   route: RouteConfig,
   config: GatewayConfig,
-  { verifier, tickets, signOut }: PipelineParts,
+  { verifier, tickets, signOut, gate }: PipelineParts,
 ): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
@@ -51,6 +55,7 @@ export function pipelineOf(
     auth !== 'required' && opaqueKeys(),
     ...config.policies,
     ...route.policies,
+    gate !== null && fairQueue(gate),
   ]
   return steps.filter(step => step !== false)
 }

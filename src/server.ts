@@ -2,6 +2,7 @@
 
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { GatewayConfig } from './config/schema.ts'
+import { queuedUpstreams } from './config/upstreams.ts'
 import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
@@ -45,7 +46,7 @@ export async function startAlone(
 ): Promise<RunningGateway> {
   const { server } = config
   const { logger } = log
-  const board = Board.create(1)
+  const board = Board.create(1, queuedUpstreams(config))
   const serving = serve({
     config,
     log,

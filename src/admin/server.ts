@@ -6,6 +6,7 @@ import { listening, urlOf } from '../listening.ts'
 import type { Board } from '../workers/board.ts'
 import { type AdminReply, RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
+import { describeUpstreams } from './upstream-table.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
 export interface AdminServer {
@@ -49,6 +50,8 @@ export async function startAdmin(
         return send(response, 200, routes)
       case '/workers':
         return send(response, 200, describeWorkers(state.workers(), state.board))
+      case '/upstreams':
+        return send(response, 200, describeUpstreams(state.board.admission))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
       default:

@@ -5,7 +5,13 @@ import { isAdminPath } from '../route/auth-paths.ts'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
 import type { SchemaProblem } from './problem.ts'
-import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamConfig } from './schema.ts'
+import {
+  type FairQueueConfig,
+  type GatewayConfig,
+  HMAC_ALGORITHMS,
+  type RouteConfig,
+  type UpstreamConfig,
+} from './schema.ts'
 import { checkTls } from './tls.ts'
 import { serviceUrl } from './values.ts'
 
@@ -276,6 +282,17 @@ function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], rep
       [...at, 'protocol'],
       'is h2c, HTTP/2 without TLS, but the url is https: write http, or h2 for HTTP/2 over TLS',
     )
+  if (upstream.fairQueue !== undefined) checkFairQueue(upstream.fairQueue, [...at, 'fairQueue'], report)
+}
+
+function checkFairQueue(
+  { minConcurrency, maxConcurrency, queueTimeout }: FairQueueConfig,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  if (minConcurrency > maxConcurrency)
+    report([...at, 'minConcurrency'], `is more than maxConcurrency, which is ${maxConcurrency}`)
+  if (queueTimeout <= 0) report([...at, 'queueTimeout'], 'must be longer than 0')
 }
 
 function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {

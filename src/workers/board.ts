@@ -1,8 +1,10 @@
 /**
  * What the threads of one gateway see of each other, in shared memory: where the gateway stands, the state of each worker
- * and what it counts, which tokens are revoked, and which tickets are out. Made by the main thread, attached by each worker.
+ * and what it counts, which tokens are revoked, which tickets are out, and who is at which upstream. Made by the main
+ * thread, attached by each worker.
  */
 
+import { Admission, type AdmissionBuffers } from '../admission/admission.ts'
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
 import { Tickets } from '../store/tickets.ts'
 import { type CountedNames, WorkerCounters } from '../store/worker-counters.ts'
@@ -28,6 +30,7 @@ export interface BoardBuffers {
   readonly counters: SharedArrayBuffer
   readonly revocations: RevocationBuffers
   readonly tickets: SharedArrayBuffer
+  readonly admission: AdmissionBuffers
 }
 
 export class Board {
@@ -36,6 +39,7 @@ export class Board {
   readonly revocations: Revocations
   /** 49 MiB, of which the system gives what is used. */
   readonly tickets: Tickets
+  readonly admission: Admission
   readonly counters: WorkerCounters<'requests' | 'beats', 'connections'>
   readonly #states: Int32Array
 
@@ -44,32 +48,39 @@ export class Board {
     counters: WorkerCounters<'requests' | 'beats', 'connections'>,
     revocations: Revocations,
     tickets: Tickets,
+    admission: Admission,
   ) {
     this.buffers = {
       states,
       counters: counters.buffer,
       revocations: revocations.buffers,
       tickets: tickets.buffer,
+      admission: admission.buffers,
     }
     this.workers = counters.workers
     this.counters = counters
     this.revocations = revocations
     this.tickets = tickets
+    this.admission = admission
     this.#states = new Int32Array(states)
   }
 
-  static create(workers: number): Board {
+  /** @param upstreams names of those that have a fair queue */
+  static create(workers: number, upstreams: readonly string[] = []): Board {
     const states = new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT)
     const revocations = Revocations.create(MAX_REVOCATIONS)
-    return new Board(states, WorkerCounters.create(COUNTED, workers), revocations, Tickets.create())
+    const counters = WorkerCounters.create(COUNTED, workers)
+    const admission = Admission.create(upstreams, workers)
+    return new Board(states, counters, revocations, Tickets.create(), admission)
   }
 
-  static attach({ states, counters, revocations, tickets }: BoardBuffers): Board {
+  static attach({ states, counters, revocations, tickets, admission }: BoardBuffers): Board {
     return new Board(
       states,
       WorkerCounters.attach(COUNTED, counters),
       Revocations.attach(revocations),
       Tickets.attach(tickets),
+      Admission.attach(admission),
     )
   }
 
@@ -122,5 +133,6 @@ export class Board {
   clear(id: number): void {
     this.setState(id, 'down')
     this.counters.resetGauges(id)
+    this.admission.clear(id)
   }
 }

@@ -63,6 +63,7 @@ export function serve(options: ServeOptions): Serving {
     ),
     lifetimes,
     tickets: board.tickets,
+    seat: { admission: board.admission, worker: id },
   })
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')

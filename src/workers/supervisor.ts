@@ -10,6 +10,7 @@ import { type AdminServer, startAdmin } from '../admin/server.ts'
 import { TICKET_KEY_BYTES } from '../certificate.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
+import { queuedUpstreams } from '../config/upstreams.ts'
 import { JwksFetcher } from '../identity/jwks-fetcher.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
@@ -59,7 +60,7 @@ class Supervisor {
   constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
     this.#config = config
     this.#log = log
-    this.#board = Board.create(count)
+    this.#board = Board.create(count, queuedUpstreams(config))
     const { jwks } = config.identity
     const onFailure = (error: unknown): void => log.logger.error({ error }, 'JWKS could not be fetched')
     this.#fetcher = jwks === undefined ? null : new JwksFetcher(jwks, onFailure)
