@@ -28,6 +28,8 @@ export type GatewayChoice = {
   tls?: { cert: string; key: string; port: number }
   /** Take tokens that the key set of the upstream signs, beside those of the shared secret. */
   keySet?: boolean
+  /** Further keys of the upstream. */
+  upstream?: Record<string, unknown>
 }
 
 /** Where the routes of `routes` lie: `/api/s0/items/7` to `/api/s9999/items/7`. */
@@ -67,11 +69,13 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
     maxConnections,
     tls,
     keySet,
+    upstream: further,
   } = choice
   const upstream = `http://127.0.0.1:${setting.upstreamPort}`
   const config = join(setting.directory, `${name}.config.json`)
-  const configured = routes > 0 || maxConnections !== undefined
-  if (configured) await writeFile(config, configuration({ url: upstream, maxConnections }, routes))
+  const configured = routes > 0 || maxConnections !== undefined || further !== undefined
+  if (configured)
+    await writeFile(config, configuration({ url: upstream, maxConnections, ...further }, routes))
   return start({
     name,
     directory: setting.directory,
@@ -101,7 +105,7 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
 }
 
 /** So many routes, each with a path of its own, and the default one of the query service. */
-function configuration(service: { url: string; maxConnections: number | undefined }, routes: number): string {
+function configuration(service: Record<string, unknown>, routes: number): string {
   return JSON.stringify({
     upstreams: { service },
     routes: [

@@ -10,6 +10,7 @@ import { firstEvent } from './first-event.ts'
 import { http2OverTls } from './http2.ts'
 import { idle } from './idle.ts'
 import { latency } from './latency.ts'
+import { noisyNeighbour } from './noisy-neighbour.ts'
 import { RACES, type Race } from './races.ts'
 import { sockets } from './sockets.ts'
 import { startup } from './startup.ts'
@@ -29,6 +30,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   echo: needing(echo, ['wrk']),
   sockets: needing(sockets, ['wrk']),
   http2: needing(http2OverTls, [...NEEDED, 'nghttp2-client', 'openssl']),
+  'noisy-neighbour': noisyNeighbour,
   startup,
   transfer,
 }
