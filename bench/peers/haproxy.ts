@@ -48,16 +48,16 @@ export function haproxyLimited(perSecond: number, slots: number): Contender {
     label: `HAProxy, stick-table: ${perSecond}/s for each company; maxconn ${slots}`,
     about:
       `${ABOUT} One line a request to a file. A stick-table by company, from the token, refuses what is more than ` +
-      `${perSecond} requests in a second; \`maxconn ${slots}\` for the server.`,
+      `${perSecond / 10} requests in a tenth of a second; \`maxconn ${slots}\` for the server.`,
     start: setting =>
       startHaproxy('haproxy-stick-table', setting, true, {
         frontend: `
-  http-request deny deny_status 429 if { var(txn.company),table_http_req_rate(companies) ge ${perSecond} }
+  http-request deny deny_status 429 if { var(txn.company),table_http_req_rate(companies) ge ${perSecond / 10} }
   http-request track-sc0 var(txn.company) table companies`,
         server: `maxconn ${slots}`,
         end: `
 backend companies
-  stick-table type string len 64 size 100k expire 10s store http_req_rate(1s)`,
+  stick-table type string len 64 size 100k expire 10s store http_req_rate(100ms)`,
       }),
   }
 }
