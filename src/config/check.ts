@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { isAdminPath } from '../route/auth-paths.ts'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
+import { checkLimits } from './check-limits.ts'
 import type { SchemaProblem } from './problem.ts'
 import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamConfig } from './schema.ts'
 import { checkTls } from './tls.ts'
@@ -28,6 +29,8 @@ export function checkConfig(config: GatewayConfig): SchemaProblem[] {
   checkTimeouts(config, report)
   checkTls(config, report)
   checkTickets(config, report)
+  checkLimits(config, report)
+  checkCaFile(config.redis?.ca, ['redis'], report)
   for (const [name, upstream] of Object.entries(config.upstreams))
     checkUpstream(upstream, ['upstreams', name], report)
   for (const [index, route] of config.routes.entries()) checkRoute(config, route, ['routes', index], report)
@@ -263,7 +266,7 @@ const RESERVED: ReadonlySet<string> = new Set([
 ])
 
 function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], report: Report): void {
-  checkCa(upstream.ca, at, report)
+  checkCaFile(upstream.ca, at, report)
   const { protocol, url } = upstream
   const secure = /^https:/i.test(url)
   if (protocol === 'h2' && !secure)
@@ -278,7 +281,7 @@ function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], rep
     )
 }
 
-function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
+function checkCaFile(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
   if (ca === undefined) return
   try {
     if (!readFileSync(ca, 'utf8').includes('-----BEGIN CERTIFICATE-----')) {

@@ -4,6 +4,8 @@ import * as z from 'zod'
 import type { Policy } from '../exchange.ts'
 import { isFieldValue, isToken } from '../wire/fields.ts'
 import { METHODS } from '../wire/methods.ts'
+import { costSchema, limitsSchema } from './limits.ts'
+import { redisSchema } from './redis.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
@@ -245,6 +247,7 @@ const route = z.strictObject({
       'it is Supabase Auth: sign-outs are heard, and its admin paths are closed unless admin is true',
     ),
   bodyLimit: size.optional(),
+  cost: costSchema.prefault(1).describe('what a request counts in rules whose unit is cost'),
   timeouts: timeouts.default({}),
   forwardCookies: z.boolean().default(false),
   policies: z.array(z.custom<Policy>(value => typeof value === 'function', 'is no function')).default([]),
@@ -271,6 +274,8 @@ export const gatewaySchema = z.strictObject({
       lifetime: duration.default(30).describe('time in which a ticket must be used'),
     })
     .prefault({}),
+  limits: limitsSchema.optional().describe('plans of companies, and what each grants'),
+  redis: redisSchema.optional().describe('shared by several gateways: limits, quotas, blocks'),
   routes: z.array(route).default([]),
 })
 

@@ -37,6 +37,25 @@ export const size = z.union([z.number(), z.string()]).transform((value, context)
   return z.NEVER
 })
 
+/** How much of something there may be: a count, or bytes with a unit (`1000`, `"10MiB"`); at least 1. */
+export const amount = size.refine(value => value >= 1, 'must be at least 1')
+
+/** A name of the IANA time zone database, as `Europe/Madrid`, or `UTC`. */
+export const timeZone = z.string().refine(isTimeZone, {
+  error: ({ input }) => `${JSON.stringify(input)} is no time zone: write a name like Europe/Madrid, or UTC`,
+})
+
+function isTimeZone(name: string): boolean {
+  // Offsets such as +02:00 are accepted there too, but no company lives by one
+  if (!/^[A-Za-z]/.test(name)) return false
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A port to listen on; 0 lets the system choose. */
 export const port = z.union([z.number(), z.string()]).transform((value, context) => {
   const number = /^\d{1,5}$/.test(String(value)) ? Number(value) : Number.NaN
