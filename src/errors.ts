@@ -13,6 +13,8 @@ interface ErrorEntry {
   readonly source: ErrorSource
   /** Nothing reached the upstream or nothing was done there: the same request may be sent again. */
   readonly retryable: boolean
+  /** The problem type that a standard gave it; default: the gateway's own, which `/docs` explains. */
+  readonly type?: string | undefined
 }
 
 function entry(
@@ -21,9 +23,13 @@ function entry(
   detail: string,
   source: ErrorSource,
   retryable = false,
+  type?: string,
 ): ErrorEntry {
-  return { status, title, detail, source, retryable }
+  return { status, title, detail, source, retryable, type }
 }
+
+/** Problem types of draft-ietf-httpapi-ratelimit-headers, as IANA lists them. */
+const PROBLEM_TYPES = 'https://iana.org/assignments/http-problem-types#'
 
 const TOKEN = 'Invalid token'
 const NOT_READY = 'Gateway service is temporarily unavailable (client error).'
@@ -123,6 +129,14 @@ export const ERRORS = {
   upstream_tls: entry(503, 'Service Unavailable', 'Upstream service unavailable.', 'upstream', true),
   upstream_connect_timeout: entry(504, 'Gateway Timeout', 'Upstream service timeout.', 'upstream', true),
   upstream_busy: entry(504, 'Gateway Timeout', 'Upstream service timeout.', 'upstream', true),
+  upstream_overloaded: entry(
+    503,
+    'Service Unavailable',
+    'The service has more requests than it can take: try again later.',
+    'gateway',
+    true,
+    `${PROBLEM_TYPES}temporary-reduced-capacity`,
+  ),
   upstream_timeout: entry(504, 'Gateway Timeout', 'Upstream service timeout.', 'upstream'),
   upstream_reset: entry(502, 'Bad Gateway', 'Upstream service closed the connection.', 'upstream'),
   upstream_malformed: entry(502, 'Bad Gateway', 'Upstream service sent an invalid response.', 'upstream'),

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { exchangeOf } from '../test/support/exchange.ts'
+import { settle } from './edge/settle.ts'
 import { compose, json, type Policy, reply, UpstreamHeaders } from './exchange.ts'
 
 describe('an exchange', () => {
@@ -26,6 +28,47 @@ describe('an exchange', () => {
     exchange.abort()
     assert.deepEqual(told, ['second'])
     assert.equal(exchange.aborted, true)
+  })
+})
+
+describe('the end of an exchange', () => {
+  test('is told once, to all, the last one first', () => {
+    const exchange = exchangeOf()
+    const told: string[] = []
+    exchange.onEnd(() => told.push('first'))
+    exchange.onEnd(ended => told.push(`second ${ended.outcome}`))
+    settle(exchange, 'answered', [() => told.push('observer')])
+    settle(exchange, 'broken', [])
+    assert.deepEqual(told, ['second answered', 'first', 'observer'])
+  })
+
+  test('is told at once to whoever asks too late', () => {
+    const exchange = exchangeOf()
+    settle(exchange, 'client_gone', [])
+    const told: string[] = []
+    exchange.onEnd(({ outcome }) => told.push(String(outcome)))
+    assert.deepEqual(told, ['client_gone'])
+  })
+
+  test('is told to all, whatever one of them throws, and the fault comes to light', async () => {
+    const fault = new Error('broken')
+    // The runner has a listener of its own, to which this fault is not meant
+    const listeners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    try {
+      const escaped = once(process, 'uncaughtException')
+      const exchange = exchangeOf()
+      const told: string[] = []
+      exchange.onEnd(() => told.push('first'))
+      exchange.onEnd(() => {
+        throw fault
+      })
+      settle(exchange, 'answered', [() => told.push('observer')])
+      assert.deepEqual(told, ['first', 'observer'])
+      assert.equal((await escaped)[0], fault)
+    } finally {
+      for (const listener of listeners) process.on('uncaughtException', listener)
+    }
   })
 })
 

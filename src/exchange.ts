@@ -179,6 +179,14 @@ export class Exchange {
   // Written by policies/authenticate
   identity: Identity | null = null
 
+  // Written by policies/rate-limit
+  /** What its company's share of an upstream is, against the others'. */
+  weight = 1
+
+  // Written by policies/fair-queue
+  /** Milliseconds that it waited for its turn at the upstream; 0: it did not have to. */
+  queuedFor = 0
+
   // Written by policies, read by upstream/send
   /** `query` as it goes to the upstream: without what is meant for the gateway alone. */
   upstreamQuery: string
@@ -203,6 +211,7 @@ export class Exchange {
 
   #aborted = false
   #working: Abortable | null = null
+  #atEnd: Ending | null = null
 
   constructor(start: ExchangeStart) {
     this.id = start.id
@@ -268,6 +277,35 @@ export class Exchange {
     this.#working = null
     working?.abort()
   }
+
+  /**
+   * Has `ended` called once, when the exchange has ended in whatever way: for what it holds as long as it lasts, such as
+   * a place among those that may run at a time. The last one added is called first. Where it has ended already, at once:
+   * a client may leave while something is being got for it.
+   */
+  onEnd(ended: (exchange: Exchange) => void): void {
+    if (this.outcome === null) this.#atEnd = { ended, next: this.#atEnd }
+    else ended(this)
+  }
+
+  /** Called by the edge, behind `outcome`. What one throws keeps the others from nothing. */
+  tellEnd(): void {
+    for (let ending = this.#atEnd; ending !== null; ending = ending.next) {
+      try {
+        ending.ended(this)
+      } catch (fault) {
+        queueMicrotask(() => {
+          throw fault
+        })
+      }
+    }
+    this.#atEnd = null
+  }
+}
+
+interface Ending {
+  readonly ended: (exchange: Exchange) => void
+  readonly next: Ending | null
 }
 
 /** Told of every exchange's end, once, in success and in failure. */

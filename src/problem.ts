@@ -14,19 +14,23 @@ export function problemReply(
   const answer = reply(
     error.status,
     ['Content-Type', 'application/problem+json', ...error.headers],
-    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id),
+    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id, error.entry.type),
   )
   answer.error = error
   return answer
 }
 
-/** `type` is relative to the gateway (RFC 9457 §3.1.1): its `/docs` page explains every code. */
+/**
+ * `type` is relative to the gateway (RFC 9457 §3.1.1), whose `/docs` page explains every code, unless a standard has a
+ * type for the same problem.
+ */
 export function problemBody(
   code: string,
   status: number,
   title: string,
   detail: string,
   requestId: string,
+  type = `/docs#${code}`,
 ): string {
-  return JSON.stringify({ type: `/docs#${code}`, title, status, detail, code, request_id: requestId })
+  return JSON.stringify({ type, title, status, detail, code, request_id: requestId })
 }
