@@ -179,6 +179,18 @@ export class Exchange {
   // Written by policies/authenticate
   identity: Identity | null = null
 
+  // Written by policies/rate-limit and policies/client-limit
+  /** Fields of its answer, whatever that will be, flat: what is left of its limits. */
+  limitFields: readonly string[] = NO_FIELDS
+  /** Names of the rules that refused it, or would have if they were enforced. */
+  violated: readonly string[] = NO_FIELDS
+
+  // Written by policies/cost
+  /** What it counts in rules whose unit is cost: the route's weight, until its service says better. */
+  cost = 1
+  /** The route's weight. */
+  estimatedCost = 1
+
   // Written by policies/rate-limit
   /** What its company's share of an upstream is, against the others'. */
   weight = 1
@@ -252,6 +264,7 @@ export class Exchange {
     this.client = { ip, protocol, forwardedLines: '' }
     this.upstreamHeaders = NO_UPSTREAM_HEADERS
     this.early = null
+    this.limitFields = NO_FIELDS
     this.streamBearer = null
   }
 
@@ -313,6 +326,8 @@ export type ExchangeObserver = (exchange: Exchange) => void
 
 /** How an exchange ended. `broken`: the answer's head went out, its body did not arrive whole. */
 export type Outcome = 'answered' | 'broken' | 'client_gone'
+
+const NO_FIELDS: readonly string[] = Object.freeze([])
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(
   Object.create(null) as Record<string, string>,

@@ -10,6 +10,8 @@ import { JwksFetcher } from './identity/jwks-fetcher.ts'
 import type { KeySource } from './identity/key-source.ts'
 import { type Revocations, TokenVerifier } from './identity/verify.ts'
 import { Lifetimes } from './lifetimes.ts'
+import { type LimitEvents, Limits } from './limits/limits.ts'
+import type { LimitStore } from './limits/meter.ts'
 import { pipelineOf } from './pipeline.ts'
 import type { SignOut } from './policies/auth-service.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
@@ -28,10 +30,12 @@ import { Pool } from './upstream/pool.ts'
 import { createSender } from './upstream/send.ts'
 import { canonicalName } from './wire/fields.ts'
 
-export interface GatewayEvents {
+export interface KeyEvents {
   onKeysFailed(error: unknown): void
   onKeysChanged(keys: number): void
 }
+
+export interface GatewayEvents extends KeyEvents, LimitEvents {}
 
 export interface Gateway {
   readonly handle: Handler
@@ -57,6 +61,8 @@ const NGINX_FIELDS = [
 ]
 
 const REPLACED: ReadonlySet<string> = new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS, ...NGINX_FIELDS])
+/** With limits of its own, whose fields would run together with an upstream's. */
+const REPLACED_WITH_LIMITS: ReadonlySet<string> = new Set([...REPLACED, 'ratelimit', 'ratelimit-policy'])
 const COOKIES: ReadonlySet<string> = new Set(['cookie'])
 const NONE: ReadonlySet<string> = new Set()
 
@@ -72,6 +78,8 @@ export interface Shared {
   /** What lasts, in this thread. */
   readonly lifetimes?: Lifetimes
   readonly tickets?: Tickets
+  /** Keeps the state of limits. */
+  readonly limits: LimitStore
 }
 
 /** @param draining whether the gateway is stopping, for its readiness */
@@ -79,13 +87,14 @@ export function buildGateway(
   config: GatewayConfig,
   events: GatewayEvents,
   draining: () => boolean,
-  shared: Shared = {},
+  shared: Shared,
 ): Gateway {
   const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
   const verifier = verifierOf(config, jwks, shared.revocations ?? null)
   const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
+  const limits = config.limits === undefined ? null : new Limits(config.limits, shared.limits, events)
   const pools = new Map<string, Pool | Http2Pool>()
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
@@ -94,7 +103,7 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map((route, index) => {
-    const policies = pipelineOf(route, config, { verifier, tickets, signOut })
+    const policies = pipelineOf(route, config, { verifier, tickets, signOut, limits })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
@@ -150,7 +159,7 @@ export function buildGateway(
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
       // The same objects for all routes: what was derived from a section by them then serves them all.
       rules: route.forwardCookies ? withCookies : withoutCookies,
-      replaced: REPLACED,
+      replaced: limits === null ? REPLACED : REPLACED_WITH_LIMITS,
       rewrite: change?.rewrite ?? null,
       strippedPrefix,
       location: locationMapper({ authority, secure: tls !== null, preserveHost, basePath, change }),

@@ -3,17 +3,22 @@
  * reply comes back up. What a route does not ask for is not in its list.
  */
 
+import type { CostConfig } from './config/limits.ts'
 import type { CorsConfig, GatewayConfig, RouteConfig } from './config/schema.ts'
 import type { Policy } from './exchange.ts'
 import type { TokenVerifier } from './identity/verify.ts'
+import type { Limits } from './limits/limits.ts'
 import { authService, type SignOut } from './policies/auth-service.ts'
 import { authenticate } from './policies/authenticate.ts'
 import { authorize } from './policies/authorize.ts'
 import { bodyLimit } from './policies/body-limit.ts'
-import { cors, originCheck } from './policies/cors.ts'
+import { clientLimit } from './policies/client-limit.ts'
+import { cors, LIMIT_FIELDS, originCheck } from './policies/cors.ts'
+import { cost } from './policies/cost.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
+import { rateLimit } from './policies/rate-limit.ts'
 import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
 import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
@@ -25,27 +30,33 @@ export interface PipelineParts {
   /** null: none are issued */
   readonly tickets: Tickets | null
   readonly signOut: SignOut
+  /** null: none are configured */
+  readonly limits: Limits | null
 }
 
 export function pipelineOf(
   route: RouteConfig,
   config: GatewayConfig,
-  { verifier, tickets, signOut }: PipelineParts,
+  { verifier, tickets, signOut, limits }: PipelineParts,
 ): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
   const { auth } = route
   const { audience } = config.identity
   const streams = streamOptions(route, tickets)
+  const rules = limits?.rulesOf(route) ?? null
   const steps: (Policy | false)[] = [
-    crossOrigin !== false && cors(crossOrigin, route.methods ?? null),
+    crossOrigin !== false && cors(crossOrigin, route.methods ?? null, limits === null ? [] : LIMIT_FIELDS),
     problems(),
+    limits !== null && limits.clients.length > 0 && clientLimit({ ...limits.refusalsOf(route), ...limits }),
     route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
     route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
     streams !== null && streamCredentials(streams),
     auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
+    (route.cost.weight !== 1 || isReported(route.cost)) && cost(route.cost),
+    rules !== null && rateLimit({ ...limits!.refusalsOf(route), rules }),
     auth !== 'none' && urlSecrets(tickets),
     auth !== 'none' && identityHeaders(route.claimHeaders),
     auth !== 'required' && opaqueKeys(),
@@ -54,6 +65,8 @@ export function pipelineOf(
   ]
   return steps.filter(step => step !== false)
 }
+
+const isReported = ({ header, event }: CostConfig): boolean => header !== undefined || event !== undefined
 
 /** null: on this route credentials come in the header alone. */
 function streamOptions(route: RouteConfig, tickets: Tickets | null): StreamCredentialsOptions | null {

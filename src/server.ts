@@ -45,7 +45,7 @@ export async function startAlone(
 ): Promise<RunningGateway> {
   const { server } = config
   const { logger } = log
-  const board = Board.create(1)
+  const board = Board.create(1, config.limits?.maxKeys)
   const serving = serve({
     config,
     log,

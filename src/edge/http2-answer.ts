@@ -204,7 +204,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   #ownFields(): FieldLines {
     const { exchange } = this
     const seconds = (now() - exchange.startedAt) / 1000
-    return ['x-request-id', exchange.id, 'x-process-time', seconds.toFixed(6)]
+    return ['x-request-id', exchange.id, 'x-process-time', seconds.toFixed(6), ...exchange.limitFields]
   }
 
   /** Everything is about to be given away. */

@@ -1,7 +1,7 @@
 /** The front door: accepts connections, and answers what is no request at all. */
 
 import { createServer, type Socket } from 'node:net'
-import { ERRORS, type ErrorCode } from '../errors.ts'
+import { type ErrorCode, GatewayError } from '../errors.ts'
 import { listening, type Ports } from '../listening.ts'
 import { problemBody } from '../problem.ts'
 import { encodeResponseHead } from '../wire/response-head.ts'
@@ -157,10 +157,10 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
 }
 
 function refusalText(code: ErrorCode, id: string): string {
-  const { status, title, detail } = ERRORS[code]
-  const body = problemBody(code, status, title, detail, id)
+  const error = new GatewayError(code)
+  const body = problemBody(error, id)
   const head = encodeResponseHead({
-    status,
+    status: error.status,
     fields: ['Content-Type', 'application/problem+json'],
     framing: Buffer.byteLength(body),
     ownLines: `Connection: close\r\nX-Request-ID: ${id}\r\nX-Process-Time: 0.000000\r\n`,

@@ -50,6 +50,7 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
     `${identity === null ? '' : kept(identities, identity, identityPart)}${upstreamPart(exchange)}` +
     `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"protocol":"${exchange.protocol}","outcome":"${exchange.outcome}"`
   if (exchange.closeCode !== 0) line += `,"close_code":${exchange.closeCode}`
+  if (exchange.violated.length > 0) line += `,"violated_policies":${JSON.stringify(exchange.violated)}`
   if (exchange.endReason !== null) line += `,"ended":"${exchange.endReason}"`
   if (error !== null) {
     line += `,"code":"${error.code}"`

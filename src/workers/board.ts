@@ -3,7 +3,9 @@
  * and what it counts, which tokens are revoked, and which tickets are out. Made by the main thread, attached by each worker.
  */
 
+import { Slots } from '../limits/slots.ts'
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
+import { SharedCounters } from '../store/shared-counters.ts'
 import { Tickets } from '../store/tickets.ts'
 import { type CountedNames, WorkerCounters } from '../store/worker-counters.ts'
 
@@ -14,10 +16,14 @@ const PHASES: readonly Phase[] = ['starting', 'running', 'draining']
 const STATES: readonly WorkerState[] = ['down', 'starting', 'listening', 'ready']
 
 const COUNTED = {
-  totals: ['requests', 'beats'],
+  totals: ['requests', 'beats', 'limited', 'wouldBeLimited'],
   gauges: ['connections'],
 } as const satisfies CountedNames<string, string>
 
+type Totals = (typeof COUNTED.totals)[number]
+
+/** Counters of limits, unless the configuration says otherwise; the system gives what is used of about 71 bytes each. */
+const MAX_LIMIT_KEYS = 1_000_000
 /** Sign-outs and blocked users at a time; 4.6 MB, of which the system gives what is used. */
 const MAX_REVOCATIONS = 65_536
 
@@ -28,6 +34,9 @@ export interface BoardBuffers {
   readonly counters: SharedArrayBuffer
   readonly revocations: RevocationBuffers
   readonly tickets: SharedArrayBuffer
+  readonly limits: SharedArrayBuffer
+  /** One cell: it moves on when a worker has died. */
+  readonly era: SharedArrayBuffer
 }
 
 export class Board {
@@ -36,40 +45,57 @@ export class Board {
   readonly revocations: Revocations
   /** 49 MiB, of which the system gives what is used. */
   readonly tickets: Tickets
-  readonly counters: WorkerCounters<'requests' | 'beats', 'connections'>
+  readonly limits: SharedCounters
+  /** For `limits/slots.ts`. */
+  readonly era: Int32Array
+  readonly counters: WorkerCounters<Totals, 'connections'>
   readonly #states: Int32Array
 
   private constructor(
     states: SharedArrayBuffer,
-    counters: WorkerCounters<'requests' | 'beats', 'connections'>,
+    counters: WorkerCounters<Totals, 'connections'>,
     revocations: Revocations,
     tickets: Tickets,
+    limits: SharedCounters,
+    era: SharedArrayBuffer,
   ) {
     this.buffers = {
       states,
       counters: counters.buffer,
       revocations: revocations.buffers,
       tickets: tickets.buffer,
+      limits: limits.buffer,
+      era,
     }
     this.workers = counters.workers
     this.counters = counters
     this.revocations = revocations
     this.tickets = tickets
+    this.limits = limits
+    this.era = new Int32Array(era)
     this.#states = new Int32Array(states)
   }
 
-  static create(workers: number): Board {
-    const states = new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT)
-    const revocations = Revocations.create(MAX_REVOCATIONS)
-    return new Board(states, WorkerCounters.create(COUNTED, workers), revocations, Tickets.create())
+  /** @param limitKeys how many counters of limits are in use at a time */
+  static create(workers: number, limitKeys = MAX_LIMIT_KEYS): Board {
+    return new Board(
+      new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT),
+      WorkerCounters.create(COUNTED, workers),
+      Revocations.create(MAX_REVOCATIONS),
+      Tickets.create(),
+      SharedCounters.create({ capacity: limitKeys }),
+      new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+    )
   }
 
-  static attach({ states, counters, revocations, tickets }: BoardBuffers): Board {
+  static attach({ states, counters, revocations, tickets, limits, era }: BoardBuffers): Board {
     return new Board(
       states,
       WorkerCounters.attach(COUNTED, counters),
       Revocations.attach(revocations),
       Tickets.attach(tickets),
+      SharedCounters.attach(limits),
+      era,
     )
   }
 
@@ -122,5 +148,6 @@ export class Board {
   clear(id: number): void {
     this.setState(id, 'down')
     this.counters.resetGauges(id)
+    Slots.beginEra(this.era)
   }
 }

@@ -7,8 +7,11 @@ import { trustedProxies } from '../edge/client-address.ts'
 import { type FrontDoor, listen } from '../edge/listen.ts'
 import type { Receiver } from '../edge/receive.ts'
 import type { TlsOptions } from '../edge/tls.ts'
-import { buildGateway, type GatewayEvents, type Shared } from '../gateway.ts'
+import { buildGateway, type KeyEvents, type Shared } from '../gateway.ts'
 import { Lifetimes } from '../lifetimes.ts'
+import type { LimitEvents } from '../limits/limits.ts'
+import { LocalStore } from '../limits/local-store.ts'
+import { Slots } from '../limits/slots.ts'
 import type { Ports } from '../listening.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -41,8 +44,8 @@ export interface ServeOptions {
   readonly log: Log
   readonly board: Board
   readonly id: number
-  readonly events: GatewayEvents
-  readonly shared?: Shared
+  readonly events: KeyEvents
+  readonly shared?: Omit<Shared, 'limits'>
   /** Whether to ask a client to come back through another connection. */
   readonly shed?: () => boolean
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
@@ -55,7 +58,7 @@ export function serve(options: ServeOptions): Serving {
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
   const lifetimes = new Lifetimes(config.identity.leeway, revocations)
-  const gateway = buildGateway(config, events, draining, {
+  const gateway = buildGateway(config, { ...limitEvents(options), ...events }, draining, {
     ...shared,
     revocations,
     signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
@@ -63,6 +66,7 @@ export function serve(options: ServeOptions): Serving {
     ),
     lifetimes,
     tickets: board.tickets,
+    limits: new LocalStore(board.limits, new Slots(board.limits, board.era)),
   })
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -106,6 +110,26 @@ export function serve(options: ServeOptions): Serving {
     },
     cut: () => front?.destroy(),
     release: gateway.close,
+  }
+}
+
+/** Once a day for each, however many workers see it. */
+const TOLD_MS = 86_400_000
+
+function limitEvents({ log: { logger }, board, id }: ServeOptions): LimitEvents {
+  const refused = board.counters.cell(id, 'limited')
+  const passed = board.counters.cell(id, 'wouldBeLimited')
+  return {
+    onViolated: enforced => (enforced ? refused : passed).add(1),
+    onUnknownPlan(company, plan) {
+      const now = Date.now()
+      const key = board.limits.key(`unknown plan|${company}|${plan}`)
+      if (board.limits.take(key, 1, 1, now + TOLD_MS, now) === true)
+        logger.warn(
+          { company_id: company, plan },
+          'A token names a plan that does not exist: the default holds',
+        )
+    },
   }
 }
 

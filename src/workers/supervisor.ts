@@ -59,7 +59,7 @@ class Supervisor {
   constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
     this.#config = config
     this.#log = log
-    this.#board = Board.create(count)
+    this.#board = Board.create(count, config.limits?.maxKeys)
     const { jwks } = config.identity
     const onFailure = (error: unknown): void => log.logger.error({ error }, 'JWKS could not be fetched')
     this.#fetcher = jwks === undefined ? null : new JwksFetcher(jwks, onFailure)
