@@ -1,7 +1,7 @@
 /** What the schema of plans and limits cannot say. */
 
 import type { CALENDAR, LimitsConfig, RuleConfig } from './limits.ts'
-import type { GatewayConfig } from './schema.ts'
+import type { GatewayConfig, RouteConfig } from './schema.ts'
 
 type Path = readonly PropertyKey[]
 type Report = (path: Path, message: string) => void
@@ -9,7 +9,7 @@ type Report = (path: Path, message: string) => void
 export function checkLimits({ limits, routes }: GatewayConfig, report: Report): void {
   if (limits === undefined) return
   checkPlanNames(limits, report)
-  const names = new Set(routes.map(({ name, path }) => name ?? path))
+  const names = new Set(routes.map(routeName))
   for (const [plan, { rules }] of Object.entries(limits.plans)) {
     const at = ['limits', 'plans', plan, 'rules']
     checkRuleNames(rules, at, report)
@@ -21,6 +21,7 @@ export function checkLimits({ limits, routes }: GatewayConfig, report: Report): 
       }
     }
   }
+  checkWeights(limits, routes, report)
   checkRuleNames(limits.clients, ['limits', 'clients'], report)
   for (const [index, { limit, window, burst }] of limits.clients.entries())
     checkRate({ limit, window, burst }, ['limits', 'clients', index], report)
@@ -64,6 +65,28 @@ function checkRule(rule: RuleConfig, at: Path, report: Report): void {
   if (window === undefined)
     return report(at, 'has a limit without a window: write a duration ("1m"), "day" or "month"')
   checkRate({ limit, window, burst }, at, report)
+}
+
+const routeName = ({ name, path }: RouteConfig): string => name ?? path
+
+/** A request that costs more than may ever come at once would never pass. */
+function checkWeights({ plans }: LimitsConfig, routes: readonly RouteConfig[], report: Report): void {
+  for (const [index, route] of routes.entries()) {
+    for (const [plan, { rules }] of Object.entries(plans)) {
+      const narrow = rules.find(
+        ({ unit, limit, burst, routes }) =>
+          unit === 'cost' &&
+          limit !== undefined &&
+          route.cost.weight > (burst ?? limit) &&
+          (routes === undefined || routes.includes(routeName(route))),
+      )
+      if (narrow !== undefined)
+        report(
+          ['routes', index, 'cost'],
+          `is more than rule ${narrow.name} of plan ${plan} ever grants at once (${narrow.burst ?? narrow.limit}): no request would pass`,
+        )
+    }
+  }
 }
 
 interface Rate {

@@ -111,8 +111,12 @@ const within: Step = (used, amount, limit) => {
 
 const beyond: Step = (used, amount) => used + amount
 
+/** Counters are whole numbers, costs need not be. */
+const COST_PARTS = 1_000
+
 export class QuotaMeter implements Meter {
   readonly rule: QuotaRule
+  readonly #parts: number
   readonly #counters: SharedCounters
   readonly #name: string
   #label = ''
@@ -120,25 +124,35 @@ export class QuotaMeter implements Meter {
 
   constructor(rule: QuotaRule, counters: SharedCounters, name: string) {
     this.rule = rule
+    this.#parts = rule.unit === 'cost' ? COST_PARTS : 1
     this.#counters = counters
     this.#name = name
   }
 
   take(amount: number, now: number): Taken {
     const { end } = this.rule.windowAt(now)
+    const parts = this.#parts
     const key = this.#keyAt(now)
-    const used = this.#counters.update(key, within, amount, this.rule.most, end + KEPT_MS, now)
+    const used = this.#counters.update(
+      key,
+      within,
+      amount * parts,
+      this.rule.most * parts,
+      end + KEPT_MS,
+      now,
+    )
     if (used === null) return NO_ROOM
-    return used === DECLINED ? -Math.max(1, end - now) : used
+    return used === DECLINED ? -Math.max(1, end - now) : used / parts
   }
 
   giveBack(amount: number, now: number): void {
-    this.#counters.release(this.#keyAt(now), amount, now)
+    this.#counters.release(this.#keyAt(now), amount * this.#parts, now)
   }
 
   charge(amount: number, now: number): void {
     const { end } = this.rule.windowAt(now)
-    this.#counters.update(this.#keyAt(now), beyond, Math.round(amount), MAX_VALUE, end + KEPT_MS, now)
+    const parts = Math.round(amount * this.#parts)
+    this.#counters.update(this.#keyAt(now), beyond, parts, MAX_VALUE, end + KEPT_MS, now)
   }
 
   /** Every window has a counter of its own. */

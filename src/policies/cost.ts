@@ -8,13 +8,14 @@ import type { Exchange, Policy, Reply } from '../exchange.ts'
 import { claimAt } from '../identity/claims.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { isEventStream, LastEvent } from '../wire/event-stream.ts'
-import { type FieldLines, findField } from '../wire/fields.ts'
+import { type FieldLines, findField, removeField } from '../wire/fields.ts'
 
 /** No service bills more for one request; what is beyond it is a mistake. */
 const MOST = 1e12
 
-export function cost({ weight, header, event }: CostConfig): Policy {
+export function cost({ weight, header: name, event }: CostConfig): Policy {
   const path = event?.split('.')
+  const header = name?.toLowerCase()
   const reads = header !== undefined || path !== undefined
 
   return function cost(exchange, next) {
@@ -28,7 +29,7 @@ export function cost({ weight, header, event }: CostConfig): Policy {
   function read(exchange: Exchange, reply: Reply): Reply {
     if (header !== undefined) {
       report(exchange, findField(reply.headers, header))
-      reply.headers = withoutField(reply.headers, header)
+      removeField(reply.headers, header)
     }
     if (path === undefined || !readable(reply)) return reply
     const { body } = reply
@@ -58,11 +59,6 @@ function numberIn(data: string, path: readonly string[]): unknown {
   } catch {
     return undefined
   }
-}
-
-function withoutField(headers: FieldLines, name: string): FieldLines {
-  const wanted = name.toLowerCase()
-  return headers.filter((_, index) => headers[index - (index % 2)]!.toLowerCase() !== wanted)
 }
 
 /** A body on its way, untouched, of which the last event is remembered. */
