@@ -18,7 +18,7 @@ import { cost } from './policies/cost.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
-import { rateLimit } from './policies/rate-limit.ts'
+import { rateLimit, refusalWith } from './policies/rate-limit.ts'
 import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
 import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
@@ -44,11 +44,15 @@ export function pipelineOf(
   const { auth } = route
   const { audience } = config.identity
   const streams = streamOptions(route, tickets)
-  const rules = limits?.rulesOf(route) ?? null
+  // supabase-js takes a 429 from the auth service for the end of the session, a 503 not
+  const refuse = refusalWith(route.authService === false ? 'rate_limited' : 'auth_limited')
+  const rules = limits?.rulesOf(route, refuse) ?? null
   const steps: (Policy | false)[] = [
     crossOrigin !== false && cors(crossOrigin, route.methods ?? null, limits === null ? [] : LIMIT_FIELDS),
     problems(),
-    limits !== null && limits.clients.length > 0 && clientLimit({ ...limits.refusalsOf(route), ...limits }),
+    limits !== null &&
+      limits.clients.length > 0 &&
+      clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)),
     route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
     route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
@@ -56,7 +60,7 @@ export function pipelineOf(
     auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
     (route.cost.weight !== 1 || isReported(route.cost)) && cost(route.cost),
-    rules !== null && rateLimit({ ...limits!.refusalsOf(route), rules }),
+    rules !== null && rateLimit(rules),
     auth !== 'none' && urlSecrets(tickets),
     auth !== 'none' && identityHeaders(route.claimHeaders),
     auth !== 'required' && opaqueKeys(),

@@ -1,5 +1,6 @@
 /** What answers say of limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11). */
 
+import type { Meter, Taken } from './meter.ts'
 import { type Rule, remaining, resetIn, type Unit } from './rules.ts'
 
 /** Quota units of the draft's §6, and one of our own. Requests are what it takes for granted. */
@@ -28,27 +29,36 @@ function describe(rule: Rule): string {
   }
 }
 
-export interface Level {
-  readonly rule: Rule
-  /** What the store said when it granted; below zero: it refused, and how many milliseconds to wait. */
-  readonly level: number
-}
-
-/** The value of `RateLimit`: what is left of each, the one that will bind first in front. */
-export function rateLimitField(levels: readonly Level[], now: number): string {
+/**
+ * The value of `RateLimit`: what is left of each, the one that will bind first in front.
+ * @param levels what each meter said; below zero: it refused, and how many milliseconds to wait
+ * @param known how many of the meters were asked
+ */
+export function rateLimitField(
+  meters: readonly Meter[],
+  levels: readonly Taken[],
+  known: number,
+  now: number,
+): string {
   let text = ''
-  if (levels.length === 1) return item(levels[0]!, now)
-  for (const level of [...levels].sort((a, b) => share(a) - share(b)))
-    text += text === '' ? item(level, now) : `, ${item(level, now)}`
+  let least = Number.POSITIVE_INFINITY
+  for (let index = 0; index < known; index++) {
+    const { rule } = meters[index]!
+    if (rule.dryRun) continue
+    const level = levels[index]!
+    const share = level < 0 ? -1 : remaining(rule, level) / rule.most
+    const item =
+      level < 0 ? `"${rule.name}";r=0;t=${Math.ceil(-level / 1000)}` : describeLevel(rule, level, now)
+    // One pass: of the others the order says nothing
+    if (text === '') text = item
+    else text = share < least ? `${item}, ${text}` : `${text}, ${item}`
+    if (share < least) least = share
+  }
   return text
 }
 
-function share({ rule, level }: Level): number {
-  return level < 0 ? -1 : remaining(rule, level) / rule.most
-}
-
-function item({ rule, level }: Level, now: number): string {
-  if (level < 0) return `"${rule.name}";r=0;t=${Math.ceil(-level / 1000)}`
+function describeLevel(rule: Rule, level: number, now: number): string {
   const reset = resetIn(rule, level, now)
-  return `"${rule.name}";r=${remaining(rule, level)}${reset === 0 ? '' : `;t=${reset}`}`
+  const left = `"${rule.name}";r=${remaining(rule, level)}`
+  return reset === 0 ? left : `${left};t=${reset}`
 }

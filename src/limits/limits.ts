@@ -2,7 +2,7 @@
 
 import type { LimitsConfig } from '../config/limits.ts'
 import type { RouteConfig } from '../config/schema.ts'
-import type { ErrorCode } from '../errors.ts'
+import type { GateEvents } from './gate.ts'
 import type { LimitStore } from './meter.ts'
 import { Plans, RouteRules, type UnknownPlan } from './plans.ts'
 import { compileRule, type Rule } from './rules.ts'
@@ -10,7 +10,7 @@ import { compileRule, type Rule } from './rules.ts'
 export interface LimitEvents {
   readonly onUnknownPlan: UnknownPlan
   /** A request broke a rule, which is enforced or not. */
-  readonly onViolated: (enforced: boolean) => void
+  readonly onViolated: GateEvents['onViolated']
 }
 
 export class Limits {
@@ -36,18 +36,15 @@ export class Limits {
   }
 
   /** null: there are no plans. */
-  rulesOf({ name, path }: Pick<RouteConfig, 'name' | 'path'>): RouteRules | null {
-    return this.#plans === null ? null : new RouteRules(this.#plans, this.store, name ?? path)
+  rulesOf(
+    { name, path }: Pick<RouteConfig, 'name' | 'path'>,
+    refuse: GateEvents['refuse'],
+  ): RouteRules | null {
+    if (this.#plans === null) return null
+    return new RouteRules(this.#plans, this.store, this.eventsWith(refuse), name ?? path)
   }
 
-  /** How a route refuses: supabase-js takes a 429 from the auth service for the end of the session, a 503 not. */
-  refusalsOf({ authService }: Pick<RouteConfig, 'authService'>): {
-    code: ErrorCode
-    onViolated: LimitEvents['onViolated']
-  } {
-    return {
-      code: authService === false ? 'rate_limited' : 'auth_limited',
-      onViolated: this.#events.onViolated,
-    }
+  eventsWith(refuse: GateEvents['refuse']): GateEvents {
+    return { onViolated: this.#events.onViolated, refuse }
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { identityOf } from '../../test/support/exchange.ts'
+import { exchangeOf, identityOf } from '../../test/support/exchange.ts'
 import { limitsSchema } from '../config/limits.ts'
+import { type Exchange, reply } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { LimitStore, Meter } from './meter.ts'
 import { Plans, RouteRules } from './plans.ts'
@@ -33,14 +34,27 @@ const CONFIG = limitsSchema.parse({
 function rulesOf(route = 'x') {
   const made: string[] = []
   const unknown: string[] = []
+  const asked: string[] = []
   const store: LimitStore = {
     meter(rule, subject) {
       made.push(`${rule.name}|${subject}`)
-      return { rule, take: () => 0, giveBack() {}, charge() {} } satisfies Meter
+      return { rule, take: () => asked.push(rule.name), giveBack() {}, charge() {} } satisfies Meter
     },
   }
   const plans = new Plans(CONFIG, (company, plan) => unknown.push(`${company} ${plan}`))
-  return { plans, made, unknown, rules: new RouteRules(plans, store, route) }
+  const events = { onViolated() {}, refuse: () => reply(429, []) }
+  return { plans, made, unknown, asked, rules: new RouteRules(plans, store, events, route) }
+}
+
+/** The names of the rules that are asked about a request. */
+function askedOf(
+  { rules, asked }: ReturnType<typeof rulesOf>,
+  identity: Identity,
+  kind: 'requests' | 'sockets',
+): string[] {
+  const from = asked.length
+  rules.bind(identity, client())[kind]?.pass(exchangeOf() as Exchange, () => reply(200, []))
+  return asked.slice(from)
 }
 
 const client = (ip = '203.0.113.7') => ({ ip, protocol: 'http' as const, forwardedLines: '' })
@@ -74,17 +88,20 @@ describe('the plan', () => {
 describe('rules', () => {
   test('of other routes are left out', () => {
     const names = (route: string): string[] => {
-      const { rules } = rulesOf(route)
-      return rules.bind(withPlan('pro'), client()).requests.map(({ rule }) => rule.name)
+      return askedOf(rulesOf(route), withPlan('pro'), 'requests')
     }
     assert.deepEqual(names('x'), ['a', 'only'])
     assert.deepEqual(names('y'), ['a'])
   })
 
   test('are bound to whom they are about, once for each token', () => {
-    const { rules, made } = rulesOf()
+    const all = rulesOf()
+    const { rules, made } = all
     const identity = withPlan('mixed')
-    const bound = rules.bind(identity, client())
+    // One client, as connections have: what is bound is kept with it
+    const one = client()
+    rules.bind(identity, one)
+    rules.bind(identity, one)
     assert.deepEqual(made, [
       'user|user:u1',
       'team|claim:app_metadata.team=red',
@@ -92,16 +109,10 @@ describe('rules', () => {
       'sockets|company:acme',
       'ip|ip:203.0.113.7',
     ])
-    assert.deepEqual(
-      bound.requests.map(({ rule }) => rule.name),
-      ['user', 'team', 'company', 'ip'],
-    )
-    assert.deepEqual(
-      bound.sockets.map(({ rule }) => rule.name),
-      ['user', 'team', 'sockets', 'ip'],
-    )
     rules.bind(identity, client('203.0.113.8'))
     assert.deepEqual(made.slice(5), ['ip|ip:203.0.113.8'])
+    assert.deepEqual(askedOf(all, identity, 'requests'), ['user', 'team', 'company', 'ip'])
+    assert.deepEqual(askedOf(all, identity, 'sockets'), ['user', 'team', 'sockets', 'ip'])
   })
 
   test('fall to the company, the user and the address in turn, for want of what they are about', () => {

@@ -5,6 +5,7 @@ import type { Client } from '../exchange.ts'
 import { claimAt } from '../identity/claims.ts'
 import type { Identity } from '../identity/identity.ts'
 import { networkOf } from './address.ts'
+import { Gate, type GateEvents } from './gate.ts'
 import type { LimitStore, Meter } from './meter.ts'
 import { type By, compileRule, type Rule } from './rules.ts'
 
@@ -74,36 +75,31 @@ export class Plans {
 /** What holds for one subject on one route. */
 export interface Bound {
   readonly weight: number
-  /** Meters of requests, and of those that ask for a WebSocket. */
-  readonly requests: readonly Meter[]
-  readonly sockets: readonly Meter[]
+  /** In front of requests, and of those that ask for a WebSocket; null: nothing holds for them. */
+  readonly requests: Gate | null
+  readonly sockets: Gate | null
 }
 
 /** The rules of one route, bound to whoever comes. What was bound to a token or to an address is kept with it. */
 export class RouteRules {
   readonly #plans: Plans
   readonly #store: LimitStore
+  readonly #events: GateEvents
   readonly #route: string
   readonly #byIdentity = new WeakMap<Identity, Binding>()
-  readonly #byClient = new WeakMap<Client, Map<Plan, readonly Meter[]>>()
   /** Of those without a token. */
   #anonymous: Binding | null = null
 
-  constructor(plans: Plans, store: LimitStore, route: string) {
+  constructor(plans: Plans, store: LimitStore, events: GateEvents, route: string) {
     this.#plans = plans
     this.#store = store
+    this.#events = events
     this.#route = route
   }
 
   bind(identity: Identity | null, client: Client): Bound {
     const binding = this.#bindingOf(identity)
-    if (binding.perClient.length === 0) return binding
-    const meters = this.#clientMeters(binding, client)
-    return {
-      weight: binding.weight,
-      requests: [...binding.requests, ...meters.filter(takesRequests)],
-      sockets: [...binding.sockets, ...meters.filter(takesSockets)],
-    }
+    return binding.byClient === null ? binding : this.#bindClient(binding, binding.byClient, client)
   }
 
   #bindingOf(identity: Identity | null): Binding {
@@ -120,39 +116,48 @@ export class RouteRules {
   }
 
   #make(identity: Identity | null): Binding {
-    const plan = this.#plans.of(identity)
+    const { rules, weight } = this.#plans.of(identity)
     const meters: Meter[] = []
     const perClient: Rule[] = []
-    for (const { rule, routes } of plan.rules) {
+    for (const { rule, routes } of rules) {
       if (routes !== null && !routes.has(this.#route)) continue
       const subject = identity === null ? null : subjectOf(rule.by, identity)
       if (subject === null) perClient.push(rule)
       else meters.push(this.#store.meter(rule, subject))
     }
-    const requests = meters.filter(takesRequests)
-    return { plan, weight: plan.weight, requests, sockets: meters.filter(takesSockets), perClient }
+    const byClient = perClient.length === 0 ? null : new WeakMap<Client, Bound>()
+    return { ...this.#bound(weight, meters), meters, perClient, byClient }
   }
 
-  #clientMeters({ plan, perClient }: Binding, client: Client): readonly Meter[] {
-    let plans = this.#byClient.get(client)
-    if (plans === undefined) {
-      plans = new Map()
-      this.#byClient.set(client, plans)
-    }
-    let meters = plans.get(plan)
-    if (meters === undefined) {
+  #bindClient(
+    { weight, meters, perClient }: Binding,
+    byClient: WeakMap<Client, Bound>,
+    client: Client,
+  ): Bound {
+    let bound = byClient.get(client)
+    if (bound === undefined) {
       const subject = clientSubject(client)
-      meters = perClient.map(rule => this.#store.meter(rule, subject))
-      plans.set(plan, meters)
+      bound = this.#bound(weight, [...meters, ...perClient.map(rule => this.#store.meter(rule, subject))])
+      byClient.set(client, bound)
     }
-    return meters
+    return bound
+  }
+
+  #bound(weight: number, meters: readonly Meter[]): Bound {
+    const gate = (holds: (meter: Meter) => boolean): Gate | null => {
+      const held = meters.filter(holds)
+      return held.length === 0 ? null : new Gate(held, this.#events)
+    }
+    return { weight, requests: gate(takesRequests), sockets: gate(takesSockets) }
   }
 }
 
 interface Binding extends Bound {
-  readonly plan: Plan
+  readonly meters: readonly Meter[]
   /** Rules whose subject is the address, or for whose subject it has to stand. */
   readonly perClient: readonly Rule[]
+  /** null: there are none */
+  readonly byClient: WeakMap<Client, Bound> | null
 }
 
 const takesRequests = ({ rule }: Meter): boolean => rule.kind !== 'slots' || rule.of === 'requests'

@@ -1,28 +1,26 @@
 /** Limits per client address, in front of whatever costs more: of a token nothing is known here, nor looked at. */
 
 import type { Client, Policy } from '../exchange.ts'
-import type { LimitStore, Meter } from '../limits/meter.ts'
+import { Gate, type GateEvents } from '../limits/gate.ts'
+import type { LimitStore } from '../limits/meter.ts'
 import { clientSubject } from '../limits/plans.ts'
 import type { Rule } from '../limits/rules.ts'
-import { Attempt, type RateLimitOptions } from './rate-limit.ts'
 
-export interface ClientLimitOptions extends Pick<RateLimitOptions, 'code' | 'onViolated'> {
-  readonly clients: readonly Rule[]
-  readonly store: LimitStore
-}
-
-export function clientLimit({ clients, store, ...options }: ClientLimitOptions): Policy {
-  const bound = new WeakMap<Client, readonly Meter[]>()
+export function clientLimit(rules: readonly Rule[], store: LimitStore, events: GateEvents): Policy {
+  const gates = new WeakMap<Client, Gate>()
 
   return function clientLimit(exchange, next) {
     const { client } = exchange
-    let meters = bound.get(client)
-    if (meters === undefined) {
+    let gate = gates.get(client)
+    if (gate === undefined) {
       // Under a name that no rule of a plan has
       const subject = `any|${clientSubject(client)}`
-      meters = clients.map(rule => store.meter(rule, subject))
-      bound.set(client, meters)
+      gate = new Gate(
+        rules.map(rule => store.meter(rule, subject)),
+        events,
+      )
+      gates.set(client, gate)
     }
-    return new Attempt(exchange, meters, next, options).run(0)
+    return gate.pass(exchange, next)
   }
 }
