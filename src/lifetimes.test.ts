@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { identityOf } from '../test/support/exchange.ts'
-import type { EndReason } from './exchange.ts'
+import type { EndReason, RouteInfo } from './exchange.ts'
 import type { Identity } from './identity/identity.ts'
 import type { RevokedCode } from './identity/verify.ts'
 import { Lifetimes, type LongLived } from './lifetimes.ts'
 
 class Stream implements LongLived {
   readonly identity: Identity | null
+  route: RouteInfo | null = null
   readonly ended = Promise.withResolvers<EndReason>()
   reasons = 0
 
