@@ -17,17 +17,23 @@ export interface ReloadingGateway extends GatewayProcess {
 /** How many workers this run is about. */
 export const WORKERS = Number(process.env.GATEWAY_WORKERS ?? 1)
 
+export interface ReloadingOptions {
+  readonly name?: string
+  readonly env?: Record<string, string | undefined>
+  /** Beside the config file, in the working directory: name → text. */
+  readonly files?: Record<string, string>
+}
+
 export async function startReloading(
   content: unknown,
-  {
-    name = 'gateway.config.json',
-    env = {},
-  }: { name?: string; env?: Record<string, string | undefined> } = {},
+  { name = 'gateway.config.json', env = {}, files = {} }: ReloadingOptions = {},
 ): Promise<ReloadingGateway> {
   const directory = configDirectory()
+  for (const [other, text] of Object.entries(files)) directory.write(other, text)
   const file = directory.write(name, content)
   const gateway = await startGateway({
     args: ['--config', file],
+    cwd: directory.path,
     env: {
       GATEWAY_WORKERS: String(WORKERS),
       GATEWAY_ADMIN_PORT: '0',
