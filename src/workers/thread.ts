@@ -53,10 +53,12 @@ supervisor.on('message', (message: ToWorker) => {
     case 'swap':
       return void preparation!.then(swap).catch(fail)
     case 'discard':
-      return void preparation?.then(
+      void preparation?.then(
         prepared => prepared.discard(),
         () => {},
       )
+      preparation = null
+      return
     case 'close':
       return void close()
     case 'cut':
@@ -137,6 +139,8 @@ async function prepare({ source, keys: others }: Prepare): Promise<Prepared> {
 
 async function swap(prepared: Prepared): Promise<void> {
   await prepared.swap()
+  // It knows the gateway before
+  preparation = null
   if (board.serving.includes(id)) board.setState(id, serving!.ready() ? 'ready' : 'listening')
   post({ kind: 'swapped' })
 }
