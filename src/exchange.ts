@@ -133,6 +133,7 @@ export type EndReason =
   | 'idle_timeout'
   | 'frame_too_large'
   | 'slow_client'
+  | 'route_changed'
   | 'draining'
 
 /**

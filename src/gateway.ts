@@ -1,10 +1,22 @@
-/** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
+/**
+ * Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built: another
+ * configuration makes another gateway, which goes on with what it has in common with the one before.
+ */
 
+import { isDeepStrictEqual } from 'node:util'
 import { routableOf, segmentsOf } from './config/routable.ts'
-import { type GatewayConfig, type RouteConfig, type UpstreamConfig, upstreamSchema } from './config/schema.ts'
+import type { GatewayConfig, RouteConfig } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
 import type { GatewayError } from './errors.ts'
-import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
+import {
+  compose,
+  type Exchange,
+  type Handler,
+  type Policy,
+  type Reply,
+  type RouteInfo,
+  reply,
+} from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
 import { JwksFetcher } from './identity/jwks-fetcher.ts'
 import type { KeySource } from './identity/key-source.ts'
@@ -22,7 +34,8 @@ import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { takesTickets, ticketRoute } from './service/tickets.ts'
 import { Tickets } from './store/tickets.ts'
-import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
+import { type Endpoint, mergeTimeouts } from './upstream/endpoint.ts'
+import { endpointsOf, upstreamKeyOf } from './upstream/endpoints.ts'
 import { Http2Pool } from './upstream/http2-pool.ts'
 import { createHttp2Sender } from './upstream/http2-send.ts'
 import { locationMapper, type PathChange } from './upstream/location.ts'
@@ -43,9 +56,28 @@ export interface Gateway {
   readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   /** Can answer what its routes promise: keys are at hand. */
   readonly ready: () => boolean
-  /** Fetches keys; resolves after the first attempt. */
+  /** Fetches keys, where it does not go on with those of the gateway before; resolves after the first attempt. */
   start(): Promise<void>
-  close(): void
+  /** Lets go of keys and of connections to upstreams, but for those that `other` goes on with. */
+  close(other?: Gateway): void
+  /** In the order of the configuration. */
+  readonly routes: readonly RouteInfo[]
+  readonly parts: GatewayParts
+}
+
+/** What the gateway that takes its place may go on with. */
+interface GatewayParts {
+  readonly identity: GatewayConfig['identity']
+  readonly keys: Keys | null
+  readonly verifier: TokenVerifier
+  readonly endpoints: ReadonlyMap<string, Endpoint>
+  readonly pools: ReadonlyMap<string, Pool | Http2Pool>
+}
+
+interface Keys {
+  readonly jwks: JwksKeys
+  /** Who has to forget what was verified with keys that were replaced. */
+  readonly verifiers: Set<TokenVerifier>
 }
 
 /** Fields of answers that the gateway writes itself. */
@@ -82,30 +114,42 @@ export interface Shared {
   readonly limits: LimitStore
 }
 
-/** @param draining whether the gateway is stopping, for its readiness */
+/**
+ * @param draining whether the gateway is stopping, for its readiness
+ * @param before the gateway whose place this one takes
+ */
 export function buildGateway(
   config: GatewayConfig,
   events: GatewayEvents,
   draining: () => boolean,
   shared: Shared,
+  before: GatewayParts | null = null,
 ): Gateway {
-  const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
-  const verifier = verifierOf(config, jwks, shared.revocations ?? null)
+  const keepsKeys = before !== null && isDeepStrictEqual(before.identity.jwks, config.identity.jwks)
+  const keys = keepsKeys ? before.keys : keysOf(config, events, shared.keys)
+  const keepsVerifier = before !== null && isDeepStrictEqual(before.identity, config.identity)
+  const verifier = keepsVerifier
+    ? before.verifier
+    : verifierOf(config, keys?.jwks ?? null, shared.revocations ?? null)
+  keys?.verifiers.add(verifier)
   const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
   const limits = config.limits === undefined ? null : new Limits(config.limits, shared.limits, events)
-  const pools = new Map<string, Pool | Http2Pool>()
+  const endpoints = endpointsOf(config)
+  const pools = new Map(
+    [...endpoints].map(([key, endpoint]) => [key, poolOf(endpoint, before?.pools.get(key))]),
+  )
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
   const withCookies = { asserted, dropped: NONE }
   const withoutCookies = { asserted, dropped: COOKIES }
 
-  const compiled = config.routes.map((route, index) => {
+  const compiled = config.routes.map(route => {
     const policies = pipelineOf(route, config, { verifier, tickets, signOut, limits })
     const crossOrigin = (route.cors ?? config.cors) !== false
-    return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
+    return compile(route, crossOrigin, compose(policies, terminalOf(route)))
   })
   const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
   if (tickets !== null) services.push(ticketRoute(config, verifier, tickets))
@@ -130,12 +174,16 @@ export function buildGateway(
     },
     ready,
     async start() {
-      await jwks?.start()
+      if (!keepsKeys) await keys?.jwks.start()
     },
-    close() {
-      jwks?.stop()
-      for (const pool of pools.values()) pool.close()
+    close(other) {
+      if (keys !== other?.parts.keys) keys?.jwks.stop()
+      if (verifier !== other?.parts.verifier) keys?.verifiers.delete(verifier)
+      const kept = new Set(other?.parts.pools.values())
+      for (const pool of pools.values()) if (!kept.has(pool)) pool.close()
     },
+    routes: compiled,
+    parts: { identity: config.identity, keys, verifier, endpoints, pools },
   }
 
   /** What stands around answers that no route gives. */
@@ -143,7 +191,7 @@ export function buildGateway(
     return config.cors === false ? [problems()] : [cors(config.cors, methods), problems()]
   }
 
-  function terminalOf(route: RouteConfig, place: string): Handler {
+  function terminalOf(route: RouteConfig): Handler {
     const { respond } = route
     if (respond !== undefined) {
       const isText = typeof respond.body === 'string'
@@ -152,7 +200,7 @@ export function buildGateway(
       if (!isText) headers.push('Content-Type', 'application/json')
       return () => reply(respond.status, [...headers], body)
     }
-    const pool = poolOf(route.upstream!, place)
+    const pool = pools.get(upstreamKeyOf(route, config)!)!
     const { change, strippedPrefix } = pathChangeOf(route)
     const { authority, tls, preserveHost, basePath } = pool.endpoint
     const options = {
@@ -168,24 +216,12 @@ export function buildGateway(
     if (pool instanceof Http2Pool) return createHttp2Sender({ ...options, pool })
     return createSender({ ...options, pool, tunnel: route.websocket === false ? null : route.websocket })
   }
+}
 
-  /** Routes that name the same upstream, or the same URL, share its connections. */
-  function poolOf(upstream: string | UpstreamConfig, place: string): Pool | Http2Pool {
-    const isName = typeof upstream === 'string' && Object.hasOwn(config.upstreams, upstream)
-    const name = typeof upstream === 'string' ? upstream : `${place} ${upstream.url}`
-    let pool = pools.get(name)
-    if (pool === undefined) {
-      const settings = isName
-        ? config.upstreams[upstream]!
-        : typeof upstream === 'string'
-          ? upstreamSchema.parse({ url: upstream })
-          : upstream
-      const endpoint = endpointOf(name, settings, config.client)
-      pool = endpoint.protocol === 'http/1.1' ? new Pool(endpoint) : new Http2Pool(endpoint)
-      pools.set(name, pool)
-    }
-    return pool
-  }
+/** The pool before, while its endpoint stays the same. */
+function poolOf(endpoint: Endpoint, before: Pool | Http2Pool | undefined): Pool | Http2Pool {
+  if (before !== undefined && isDeepStrictEqual(before.endpoint, endpoint)) return before
+  return endpoint.protocol === 'http/1.1' ? new Pool(endpoint) : new Http2Pool(endpoint)
 }
 
 function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): DispatchRoute {
@@ -219,19 +255,19 @@ function assertedNames(config: GatewayConfig): ReadonlySet<string> {
   return new Set([...IDENTITY_HEADERS, ...mapped].map(canonicalName))
 }
 
-function jwksOf(
-  config: GatewayConfig,
+function keysOf(
+  { identity: { jwks: settings } }: GatewayConfig,
   events: GatewayEvents,
-  forget: () => void,
-  keys: KeySource | undefined,
-): JwksKeys | null {
-  const { jwks } = config.identity
-  if (jwks === undefined) return null
-  const source = keys ?? new JwksFetcher(jwks, error => events.onKeysFailed(error))
-  return new JwksKeys(source, count => {
-    forget()
+  shared: KeySource | undefined,
+): Keys | null {
+  if (settings === undefined) return null
+  const source = shared ?? new JwksFetcher(settings, error => events.onKeysFailed(error))
+  const verifiers = new Set<TokenVerifier>()
+  const jwks = new JwksKeys(source, count => {
+    for (const verifier of verifiers) verifier.forget()
     events.onKeysChanged(count)
   })
+  return { jwks, verifiers }
 }
 
 function verifierOf(

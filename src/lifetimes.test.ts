@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { identityOf } from '../test/support/exchange.ts'
-import type { EndReason } from './exchange.ts'
+import type { EndReason, RouteInfo } from './exchange.ts'
 import type { Identity } from './identity/identity.ts'
 import type { RevokedCode } from './identity/verify.ts'
 import { Lifetimes, type LongLived } from './lifetimes.ts'
 
 class Stream implements LongLived {
   readonly identity: Identity | null
+  route: RouteInfo | null = null
   readonly ended = Promise.withResolvers<EndReason>()
   reasons = 0
 
@@ -98,5 +99,61 @@ describe('a stream', { timeout: 10_000 }, () => {
 
   test('has its right for as long as its token, and the leeway', () => {
     assert.equal(new Lifetimes(30, null).endOf(identityOf({ expiresAt: 1_000 })), 1_030_000)
+  })
+})
+
+describe('routes are replaced: a stream', { timeout: 10_000 }, () => {
+  const routeOf = (name: string): RouteInfo => ({ name, path: name })
+  const now = { leeway: 30, seconds: 0.2 }
+  const on = (route: RouteInfo): Stream => {
+    const stream = new Stream(null)
+    stream.route = route
+    return stream
+  }
+
+  test('of the same route goes on with it, one of another ends', async () => {
+    const lifetimes = new Lifetimes(30, null)
+    const [kept, gone, next] = [routeOf('kept'), routeOf('gone'), routeOf('kept')]
+    const [stays, leaves] = [on(kept), on(gone)]
+    for (const stream of [stays, leaves]) lifetimes.add(stream)
+    lifetimes.replaceRoutes(
+      [
+        [kept, next],
+        [gone, null],
+      ],
+      now,
+    )
+    assert.equal(stays.route, next)
+    assert.equal(await leaves.ended.promise, 'route_changed')
+    assert.equal(stays.reasons, 0)
+    // Told once, however many reloads follow while it leaves
+    lifetimes.replaceRoutes([], now)
+    lifetimes.remove(leaves)
+    assert.equal(leaves.reasons, 1)
+  })
+
+  test('that comes late, by a route of several configurations ago, is held against the present one', async () => {
+    const lifetimes = new Lifetimes(30, null)
+    const routes = ['a', 'b', 'c'].map(routeOf) as [RouteInfo, RouteInfo, RouteInfo]
+    const last = routeOf('last')
+    lifetimes.replaceRoutes([[routes[0], routes[1]]], now)
+    lifetimes.replaceRoutes([[routes[1], last]], now)
+    const late = on(routes[0])
+    lifetimes.add(late)
+    assert.equal(late.route, last)
+    lifetimes.replaceRoutes([[last, null]], now)
+    const later = on(routes[0])
+    lifetimes.add(later)
+    assert.equal(later.reasons, 0, 'not before whoever adds it is done')
+    assert.deepEqual(await Promise.all([late.ended.promise, later.ended.promise]), [
+      'route_changed',
+      'route_changed',
+    ])
+  })
+
+  test('that comes from now on has the new leeway', () => {
+    const lifetimes = new Lifetimes(45, null)
+    lifetimes.replaceRoutes([], { leeway: 30, seconds: 0 })
+    assert.equal(lifetimes.endOf(identityOf({ expiresAt: 1_000 })), 1_030_000)
   })
 })

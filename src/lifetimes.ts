@@ -1,9 +1,9 @@
 /**
  * What lasts longer than a request: WebSockets and event streams of this thread. They end when their token does, when it
- * is revoked, when their company is blocked, and when the gateway stops.
+ * is revoked, when their company is blocked, when their route changes, and when the gateway stops.
  */
 
-import type { EndReason } from './exchange.ts'
+import type { EndReason, RouteInfo } from './exchange.ts'
 import type { Identity } from './identity/identity.ts'
 import type { Revocations, RevokedCode } from './identity/verify.ts'
 import { now } from './wire/clock.ts'
@@ -11,6 +11,8 @@ import { now } from './wire/clock.ts'
 export interface LongLived {
   /** Whose right it lives by; null: nobody's in particular. */
   readonly identity: Identity | null
+  /** The route that it came by. Written here, when another configuration has the same route. */
+  route: RouteInfo | null
   /** Says goodbye in the way of its protocol, then ends. It may be called again, for another reason; then nothing more happens. */
   endFor(reason: EndReason): void
 }
@@ -23,13 +25,18 @@ const SWEEP_MS = 500
 const DRAIN_PART = 0.8
 
 export class Lifetimes {
-  readonly #leeway: number
+  #leeway: number
   readonly #revocations: Revocations | null
   readonly #all = new Set<LongLived>()
   #version = 0
   #sweptAt = 0
   #timer: NodeJS.Timeout | null = null
   #drainUntil = 0
+  /** Routes of configurations before this one, and the same route in the next; null: there is none. */
+  readonly #successors = new WeakMap<RouteInfo, RouteInfo | null>()
+  /** Until when those without a route end. */
+  #replacedUntil = 0
+  readonly #leaving = new WeakSet<LongLived>()
 
   /** @param leeway seconds by which clocks may differ */
   constructor(leeway: number, revocations: Revocations | null) {
@@ -54,7 +61,8 @@ export class Lifetimes {
 
   add(stream: LongLived): void {
     this.#all.add(stream)
-    if (this.#drainUntil > 0) this.#endSoon(stream)
+    if (this.#drainUntil > 0) this.#endSoon(stream, 'draining', this.#drainUntil)
+    this.#follow(stream)
     const revocations = this.#revocations
     if (revocations === null) return
     if (this.#timer === null) {
@@ -77,12 +85,43 @@ export class Lifetimes {
   /** Ends all of them, one after the other, so that their clients do not all come back at once. */
   drain(seconds: number): void {
     this.#drainUntil = Date.now() + seconds * 1000 * DRAIN_PART
-    for (const stream of this.#all) this.#endSoon(stream)
+    for (const stream of this.#all) this.#endSoon(stream, 'draining', this.#drainUntil)
   }
 
-  #endSoon(stream: LongLived): void {
-    const wait = Math.random() * Math.max(0, this.#drainUntil - Date.now())
-    setTimeout(() => this.#all.has(stream) && stream.endFor('draining'), wait).unref()
+  /**
+   * Another configuration takes over. Streams whose route it has unchanged go on; the others end within the time, one
+   * after the other, so that what is guarded now is not what was guarded then.
+   * @param successors every route before, and the same route from now on, or null
+   */
+  replaceRoutes(
+    successors: Iterable<readonly [RouteInfo, RouteInfo | null]>,
+    { leeway, seconds }: { leeway: number; seconds: number },
+  ): void {
+    for (const [route, successor] of successors) this.#successors.set(route, successor)
+    this.#leeway = leeway
+    this.#replacedUntil = Date.now() + seconds * 1000 * DRAIN_PART
+    for (const stream of this.#all) this.#follow(stream)
+  }
+
+  /** It may have come by a route of several configurations ago: its upstream took that long to answer. */
+  #follow(stream: LongLived): void {
+    for (let { route } = stream; route !== null; { route } = stream) {
+      const successor = this.#successors.get(route)
+      if (successor === undefined) return
+      if (successor === null) return this.#leave(stream)
+      stream.route = successor
+    }
+  }
+
+  #leave(stream: LongLived): void {
+    if (this.#leaving.has(stream)) return
+    this.#leaving.add(stream)
+    this.#endSoon(stream, 'route_changed', this.#replacedUntil)
+  }
+
+  #endSoon(stream: LongLived, reason: EndReason, until: number): void {
+    const wait = Math.random() * Math.max(0, until - Date.now())
+    setTimeout(() => this.#all.has(stream) && stream.endFor(reason), wait).unref()
   }
 
   #look(revocations: Revocations): void {

@@ -1,12 +1,14 @@
 /** A running gateway: front door, admin port, log, and the way down. */
 
 import { type AdminServer, startAdmin } from './admin/server.ts'
+import type { Loaded } from './config/load.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
 import { Board } from './workers/board.ts'
 import { drain } from './workers/drain.ts'
+import { Reloader, type ReloadOutcome } from './workers/reload.ts'
 import { serve } from './workers/serve.ts'
 
 export interface RunningGateway {
@@ -15,6 +17,11 @@ export interface RunningGateway {
   readonly tlsUrl: string | null
   readonly adminUrl: string | null
   readonly log: Log
+  /**
+   * Loads the configuration again and goes on with it; with the old one if there is anything wrong with the new. Never
+   * rejects. Asked for while one is under way, another follows.
+   */
+  reload(): Promise<ReloadOutcome>
   /** Turns unready, stops accepting, finishes what is in flight within the drain time, ends the rest. */
   close(): Promise<void>
   /** For an end without delay: writes out the log, leaves the rest to the end of the process. */
@@ -25,10 +32,15 @@ export interface RunningGateway {
  * Starts a gateway in this thread. Several workers are a matter of the command line, since each thread loads the config
  * file by itself: a configuration that asks for them here gets one, and a warning.
  * @param config from `loadConfig`
+ * @param load the way to load it again, for `reload`
  * @throws when a port cannot be listened on; nothing is left running then
  */
-export async function startGateway(config: GatewayConfig, log?: Log): Promise<RunningGateway> {
-  const gateway = await startAlone(config, log)
+export async function startGateway(
+  config: GatewayConfig,
+  log?: Log,
+  load?: () => Promise<Loaded>,
+): Promise<RunningGateway> {
+  const gateway = await startAlone(config, load ?? null, log)
   const { workers } = config.server
   if (workers !== 'auto' && workers > 1) {
     gateway.log.logger.warn(
@@ -41,6 +53,7 @@ export async function startGateway(config: GatewayConfig, log?: Log): Promise<Ru
 /** Starts a gateway whose one worker is this thread, whatever the configuration says. */
 export async function startAlone(
   config: GatewayConfig,
+  load: (() => Promise<Loaded>) | null,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
   const { server } = config
@@ -91,6 +104,20 @@ export async function startAlone(
     serving.release()
     throw error
   }
+  const reloader = new Reloader({
+    config,
+    log,
+    load,
+    stopping: () => board.phase === 'draining',
+    async prepare(next) {
+      const { swap, discard } = await serving.prepare(next)
+      const takeOver = async (): Promise<void> => {
+        await swap()
+        admin?.describe(next)
+      }
+      return { swap: takeOver, discard }
+    },
+  })
   board.phase = 'running'
   const { plain, tls } = front.ports
   const url = urlOf(server.host, plain)
@@ -112,9 +139,10 @@ export async function startAlone(
     tlsUrl,
     adminUrl: admin?.url ?? null,
     log,
+    reload: () => reloader.reload(),
     async close() {
       if (board.phase === 'draining') return
-      await drain(config, board, log, serving)
+      await drain(reloader.config, board, log, serving)
       await admin?.close()
       serving.release()
       logger.info('Gateway stopped')

@@ -10,6 +10,8 @@ import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
 export interface AdminServer {
   readonly url: string
+  /** Another configuration is described from now on. */
+  describe(config: GatewayConfig): void
   close(): Promise<void>
 }
 
@@ -25,7 +27,7 @@ export async function startAdmin(
   state: AdminState,
   port: number,
 ): Promise<AdminServer> {
-  const routes = JSON.stringify(describeRoutes(config), null, 2)
+  let described = descriptionOf(config)
   const isMeant = hostCheck(config.admin.host)
   const revocations = new RevocationsApi(state.board.revocations)
   const server = createServer((request, response) => {
@@ -40,13 +42,13 @@ export async function startAdmin(
       return send(response, 405, { detail: 'Method Not Allowed' })
     switch (path) {
       case '/health':
-        return send(response, 200, { status: 'healthy', service: config.name })
+        return send(response, 200, { status: 'healthy', service: described.name })
       case '/ready':
         return send(response, state.ready() ? 200 : 503, {
           status: state.ready() ? 'ready' : state.draining() ? 'draining' : 'starting',
         })
       case '/routes':
-        return send(response, 200, routes)
+        return send(response, 200, described.routes)
       case '/workers':
         return send(response, 200, describeWorkers(state.workers(), state.board))
       case '/revocations':
@@ -59,6 +61,9 @@ export async function startAdmin(
   const url = urlOf(host, await listening(server, port, host))
   return {
     url,
+    describe(config) {
+      described = descriptionOf(config)
+    },
     close() {
       return new Promise(resolve => {
         server.close(() => resolve())
@@ -66,6 +71,10 @@ export async function startAdmin(
       })
     },
   }
+}
+
+function descriptionOf(config: GatewayConfig): { name: string; routes: string } {
+  return { name: config.name, routes: JSON.stringify(describeRoutes(config), null, 2) }
 }
 
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i

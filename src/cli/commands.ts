@@ -23,13 +23,18 @@ export async function start(options: CommandOptions): Promise<number> {
   const warnings = [...loaded.warnings]
   let gateway: RunningGateway
   try {
-    gateway = await startAsPlanned(loaded.config, loaded.source, warnings)
+    gateway = await startAsPlanned(loaded.config, loaded.source, warnings, () => {
+      // From the same place: the environment is what it was, what stands in files is read anew.
+      const { directory, env } = loaded.source
+      return loadConfig({ ...options, directory, env })
+    })
   } catch (error) {
     process.stderr.write(`nyro-gateway: ${startFailure(error as NodeJS.ErrnoException)}\n`)
     return FAILURE
   }
   for (const warning of warnings) gateway.log.logger.warn(warning)
   surviveFaults(gateway.log)
+  signals.onReload(() => void gateway.reload())
   await signals.first
   signals.onNext(() => void gateway.abandon().finally(() => process.exit(FAILURE)))
   await gateway.close()
@@ -40,16 +45,17 @@ async function startAsPlanned(
   config: GatewayConfig,
   source: ConfigSource,
   warnings: string[],
+  load: () => Promise<Loaded>,
 ): Promise<RunningGateway> {
   const { workers, warning } = await planWorkers(config)
   if (warning !== null) warnings.push(warning)
   // Of what serves and what supervises, each thread loads only what it is.
   if (workers === 1) {
     const { startAlone } = await import('../server.ts')
-    return startAlone(config)
+    return startAlone(config, load)
   }
   const { startSupervisor } = await import('../workers/supervisor.ts')
-  return startSupervisor(config, source, workers)
+  return startSupervisor(config, source, workers, load)
 }
 
 export async function check(options: CommandOptions): Promise<number> {
@@ -103,9 +109,24 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
 /** Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
 const NPM_ECHO_MS = 300
 
-/** Hears SIGTERM and SIGINT from now on: also one that comes while the gateway is still starting. */
-function listenForSignals(): { first: Promise<void>; onNext(listener: () => void): void } {
+interface Signals {
+  /** Resolves with the first that asks for the end. */
+  readonly first: Promise<void>
+  /** The next one that does. */
+  onNext(listener: () => void): void
+  /** SIGHUP, as often as it comes. */
+  onReload(listener: () => void): void
+}
+
+/** Hears SIGTERM, SIGINT and SIGHUP from now on: also one that comes while the gateway is still starting. */
+function listenForSignals(): Signals {
   let next: (() => void) | null = null
+  let reload: (() => void) | null = null
+  let reloadWanted = false
+  process.on('SIGHUP', () => {
+    if (reload === null) reloadWanted = true
+    else reload()
+  })
   const first = new Promise<void>(resolve => {
     let heardAt = 0
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -121,6 +142,10 @@ function listenForSignals(): { first: Promise<void>; onNext(listener: () => void
     first,
     onNext(listener) {
       next = listener
+    },
+    onReload(listener) {
+      reload = listener
+      if (reloadWanted) listener()
     },
   }
 }

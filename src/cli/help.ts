@@ -24,5 +24,9 @@ Options:
 Environment (also from .env; it wins over the config file):
 ${settings.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`).join('\n')}
 
+Signals of start:
+  SIGHUP            load the configuration again; with anything wrong in it, the old one stays
+  SIGTERM, SIGINT   finish what is in flight, then end
+
 Exit codes: 0 well, 1 failed, 64 wrong usage, 78 wrong configuration
 `

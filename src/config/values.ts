@@ -96,10 +96,20 @@ export const origin = z.string().transform((value, context) => {
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443' }
 
-export interface OriginPattern {
+/** Patterns of the same text are equal, so that a configuration can be held against another one. */
+export class OriginPattern {
   readonly text: string
+  readonly #fits: (origin: string) => boolean
+
+  constructor(text: string, fits: (origin: string) => boolean) {
+    this.text = text
+    this.#fits = fits
+  }
+
   /** Whether an origin as browsers send it fits. Takes time in proportion to its length. */
-  readonly matches: { test(origin: string): boolean }
+  matches(origin: string): boolean {
+    return this.#fits(origin)
+  }
 }
 
 /**
@@ -114,7 +124,7 @@ export const originPattern = z.string().transform((value, context): OriginPatter
     const scheme = match[1]!.toLowerCase()
     // Browsers leave out the port that a scheme implies
     const port = match[3] === DEFAULT_PORTS[scheme] ? '' : (match[3] ?? '')
-    return { text: value, matches: { test: origin => originFits(origin, `${scheme}://`, labels, port) } }
+    return new OriginPattern(value, origin => originFits(origin, `${scheme}://`, labels, port))
   }
   context.addIssue({
     code: 'custom',

@@ -15,7 +15,7 @@ import type { Client } from '../exchange.ts'
 import { HeldBytes } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
-import { plainAddress } from './client-address.ts'
+import { plainAddress, type TrustedProxies } from './client-address.ts'
 import type { OpenConnection } from './client-connection.ts'
 import type { Http2Answer } from './http2-answer.ts'
 import { type Http2Message, Http2RequestReader } from './http2-request.ts'
@@ -80,7 +80,8 @@ export class Http2Connection implements Expiring, OpenConnection {
   readonly peer: string
   readonly protocol: 'http' | 'https'
   // Written by receive: who the peer is, and whether its word on that counts
-  trusted: boolean | null = null
+  judgedBy: TrustedProxies | null = null
+  trusted = false
   client: Client | null = null
   clientAuthority = ''
   readonly #host: Http2Host

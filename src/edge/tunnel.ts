@@ -10,6 +10,7 @@ import type {
   Exchange,
   ExchangeObserver,
   Outcome,
+  RouteInfo,
   TunnelSettings,
   UpstreamTunnel,
 } from '../exchange.ts'
@@ -44,6 +45,7 @@ const REASONS: Readonly<Record<EndReason, string>> = {
   idle_timeout: 'idle for too long',
   frame_too_large: 'frame too large',
   slow_client: 'too slow',
+  route_changed: 'route changed',
   draining: 'gateway is stopping',
 }
 
@@ -106,6 +108,14 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
 
   get identity(): Identity | null {
     return this.#exchange.identity
+  }
+
+  get route(): RouteInfo | null {
+    return this.#exchange.route
+  }
+
+  set route(route: RouteInfo | null) {
+    this.#exchange.route = route
   }
 
   /** Writes the head of the answer, then whatever has come of both sides. */

@@ -83,7 +83,7 @@ export function originCheck({
   originPatterns,
 }: Pick<CorsConfig, 'origins' | 'originPatterns'>): (origin: string) => boolean {
   const exact = new Set(origins)
-  return origin => exact.has(origin) || originPatterns.some(({ matches }) => matches.test(origin))
+  return origin => exact.has(origin) || originPatterns.some(pattern => pattern.matches(origin))
 }
 
 /** The headers that a preflight asks for, those that are header names. */

@@ -11,11 +11,9 @@ import { describeError, type Log, type LogLevel } from './log.ts'
  * Neither queries, nor header values, nor anything of a token but the ids is written.
  */
 export function accessLog(log: Log): ExchangeObserver {
-  const wanted = { info: log.enabled('info'), warning: log.enabled('warning'), error: log.enabled('error') }
-
   return function accessLog(exchange) {
     const level = levelOf(exchange)
-    if (wanted[level]) log.writeLine(accessLine(exchange, level))
+    if (log.enabled(level)) log.writeLine(accessLine(exchange, level))
     if (exchange.error?.code === 'internal') {
       const { cause } = exchange.error
       log.logger.error(

@@ -3,7 +3,7 @@
  * it is still there, and that the stream ends because its right to run does.
  */
 
-import type { EndReason, Exchange } from '../exchange.ts'
+import type { EndReason, Exchange, RouteInfo } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lifetimes, LongLived } from '../lifetimes.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
@@ -56,6 +56,7 @@ const DETAILS: Readonly<Record<EndReason, string>> = {
   token_expired: 'Token has expired.',
   token_revoked: 'Token has been revoked.',
   company_blocked: 'This company is blocked.',
+  route_changed: 'The configuration of this route has changed.',
   draining: 'The gateway is stopping.',
   idle_timeout: 'Nothing happened for too long.',
   frame_too_large: 'The message is too large.',
@@ -94,6 +95,14 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
 
   get identity(): Identity | null {
     return this.#exchange.identity
+  }
+
+  get route(): RouteInfo | null {
+    return this.#exchange.route
+  }
+
+  set route(route: RouteInfo | null) {
+    this.#exchange.route = route
   }
 
   /**

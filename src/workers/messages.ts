@@ -1,5 +1,6 @@
 /** Everything that the supervisor and its worker threads say to each other. No request ever waits for any of it. */
 
+import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
@@ -11,6 +12,8 @@ export interface WorkerData {
   /** How many share the configured connections and memory. */
   readonly workers: number
   readonly source: ConfigSource
+  /** What the others run with, whatever the source says by now. */
+  readonly fixed: FixedSettings
   /** Whether log lines are for people: the worker's own stdout says nothing about that. */
   readonly pretty: boolean
   readonly board: BoardBuffers
@@ -18,6 +21,14 @@ export interface WorkerData {
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */
   readonly keys: readonly Jwk[] | null
+}
+
+/** Make ready what serves another configuration; the answer is `prepared` or `unprepared`. */
+export interface Prepare {
+  readonly kind: 'prepare'
+  readonly source: ConfigSource
+  /** Null: the keys are those that it has. Else the first set of others, if there was one. */
+  readonly keys: { readonly set: readonly Jwk[] | null } | null
 }
 
 export type ToWorker =
@@ -28,6 +39,11 @@ export type ToWorker =
    * answer to `keys wanted`, and to all after the first attempt.
    */
   | { readonly kind: 'keys asked'; readonly cooldown: number }
+  | Prepare
+  /** Every worker is prepared: go on with the other configuration. The answer is `swapped`. */
+  | { readonly kind: 'swap' }
+  /** Some worker is not: forget it. */
+  | { readonly kind: 'discard' }
   /** Stop accepting, finish what is open, then end. */
   | { readonly kind: 'close' }
   /** Cut what is still open. */
@@ -43,6 +59,9 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly fault: Fault }
   | { readonly kind: 'log'; readonly lines: string }
   | { readonly kind: 'keys wanted' }
+  | { readonly kind: 'prepared' }
+  | { readonly kind: 'unprepared'; readonly fault: Fault }
+  | { readonly kind: 'swapped' }
 
 /** An error as plain data: cloned, it would lose the fields that say what happened. */
 export interface Fault {

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import type { Ports } from '../listening.ts'
-import { errorOf, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
+import { errorOf, type FromWorker, type Prepare, type ToWorker, type WorkerData } from './messages.ts'
 
 /** The entry: beside this file in the sources, under a name of its own in the bundle. */
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './worker.js', import.meta.url)
@@ -51,6 +51,9 @@ export class SupervisedWorker {
   #beats = -1
   #heardAt = 0
   #retry: NodeJS.Timeout | undefined
+  /** The thread that was told to prepare itself. */
+  #prepared: Worker | null = null
+  #awaited: { readonly kind: FromWorker['kind']; readonly answer: PromiseWithResolvers<void> } | null = null
   /** No thread comes after this one. */
   #ending = false
   readonly #built = Promise.withResolvers<void>()
@@ -85,6 +88,41 @@ export class SupervisedWorker {
 
   send(message: ToWorker): void {
     this.#thread?.postMessage(message)
+  }
+
+  /**
+   * Makes its thread ready for another configuration. Where there is none at the moment, the next one starts with what
+   * holds by then.
+   * @throws what keeps it from that, its end too
+   */
+  async prepare(message: Prepare): Promise<void> {
+    this.#prepared = this.#thread
+    if (this.#thread !== null) await this.#ask(message, 'prepared')
+  }
+
+  /**
+   * Goes on with what was prepared.
+   * @param message once more, for a thread that came meanwhile
+   * @throws when the thread ends instead
+   */
+  async swap(message: Prepare): Promise<void> {
+    if (this.#thread === null) return
+    if (this.#thread !== this.#prepared) this.send(message)
+    await this.#ask({ kind: 'swap' }, 'swapped')
+  }
+
+  #ask(message: ToWorker, kind: FromWorker['kind']): Promise<void> {
+    const answer = Promise.withResolvers<void>()
+    this.#awaited = { kind, answer }
+    this.send(message)
+    return answer.promise
+  }
+
+  #hear(message: FromWorker): void {
+    const awaited = this.#awaited
+    if (message.kind === awaited?.kind) awaited.answer.resolve()
+    else if (message.kind === 'unprepared' && awaited?.kind === 'prepared')
+      awaited.answer.reject(errorOf(message.fault))
   }
 
   /** Tells it to end in one of the ways there are, and no other to come; `ended` says when. */
@@ -137,6 +175,7 @@ export class SupervisedWorker {
       if (message.kind === 'failed') this.#error = errorOf(message.fault)
       else if (message.kind === 'built') this.#onBuilt()
       else if (message.kind === 'listening') this.#listening.resolve()
+      else this.#hear(message)
       events.onMessage(this, message)
     })
     thread.on('error', error => {
@@ -158,6 +197,8 @@ export class SupervisedWorker {
     const error = this.#error ?? new Error(`the thread ended with ${exitCode}`)
     this.#built.reject(error)
     this.#listening.reject(error)
+    this.#awaited?.answer.reject(error)
+    this.#awaited = null
     if (this.#ending) return this.#ended.resolve()
     if (lived >= SOUND_LIFE_MS) this.#failures = 0
     const pause = this.#failures === 0 ? 0 : Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures)

@@ -5,20 +5,24 @@
 
 import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { getHeapStatistics } from 'node:v8'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
 import { TICKET_KEY_BYTES } from '../certificate.ts'
-import type { ConfigSource } from '../config/load.ts'
+import { fixedOf } from '../config/fixed.ts'
+import type { ConfigSource, Loaded } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
-import { JwksFetcher } from '../identity/jwks-fetcher.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
 import type { RunningGateway } from '../server.ts'
 import { isPretty, type Log, openLog } from '../telemetry/log.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
-import type { FromWorker } from './messages.ts'
+import { FetchedKeys } from './fetched-keys.ts'
+import type { FromWorker, Prepare } from './messages.ts'
 import { claimPorts } from './port.ts'
+import { Reloader } from './reload.ts'
+import type { Prepared } from './serve.ts'
 import { type Death, SupervisedWorker } from './supervised.ts'
 
 /** Seconds that a worker gets to end after its last connection was cut: longer only when it is stuck. */
@@ -34,9 +38,10 @@ export async function startSupervisor(
   config: GatewayConfig,
   source: ConfigSource,
   count: number,
+  load: () => Promise<Loaded>,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const supervisor = new Supervisor(config, source, count, log)
+  const supervisor = new Supervisor(config, source, count, load, log)
   try {
     return await supervisor.start()
   } catch (error) {
@@ -48,23 +53,36 @@ export async function startSupervisor(
 const WATCH_MS = 1_000
 
 class Supervisor {
-  readonly #config: GatewayConfig
   readonly #log: Log
   readonly #board: Board
   readonly #workers: readonly SupervisedWorker[]
-  readonly #fetcher: JwksFetcher | null
-  #keys: readonly Jwk[] | null = null
+  readonly #reloader: Reloader
+  /** What a thread is made of that starts now. */
+  #source: ConfigSource
+  #keys: FetchedKeys | null
   #admin: AdminServer | null = null
 
-  constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
-    this.#config = config
+  constructor(
+    config: GatewayConfig,
+    source: ConfigSource,
+    count: number,
+    load: () => Promise<Loaded>,
+    log: Log,
+  ) {
     this.#log = log
     this.#board = Board.create(count, config.limits?.maxKeys)
-    const { jwks } = config.identity
-    const onFailure = (error: unknown): void => log.logger.error({ error }, 'JWKS could not be fetched')
-    this.#fetcher = jwks === undefined ? null : new JwksFetcher(jwks, onFailure)
+    this.#source = source
+    this.#reloader = new Reloader({
+      config,
+      log,
+      load,
+      stopping: () => this.#board.phase === 'draining',
+      prepare: (config, source) => this.#prepare(config, source),
+    })
+    this.#keys = this.#keysOf(config)
     // The keys are fetched while the workers start.
-    void this.#fetcher?.start(keys => this.#adopt(keys)).then(() => this.#tellOfAttempt())
+    void this.#fetch(this.#keys).then(() => this.#tellOfAttempt())
+    const fixed = fixedOf(config)
     const pretty = isPretty(config.log)
     const heapLimit = heapLimitOf(count)
     const ticketKeys = randomBytes(TICKET_KEY_BYTES)
@@ -74,11 +92,12 @@ class Supervisor {
         return {
           id,
           workers: count,
-          source,
+          source: this.#source,
+          fixed,
           pretty,
           board: this.#board.buffers,
           ticketKeys,
-          keys: this.#keys,
+          keys: this.#keys?.keys ?? null,
         }
       }
       return new SupervisedWorker({
@@ -92,6 +111,10 @@ class Supervisor {
         },
       })
     })
+  }
+
+  get #config(): GatewayConfig {
+    return this.#reloader.config
   }
 
   async start(): Promise<RunningGateway> {
@@ -133,6 +156,7 @@ class Supervisor {
       tlsUrl,
       adminUrl,
       log: this.#log,
+      reload: () => this.#reloader.reload(),
       close: () => this.#close(),
       abandon: () => this.#abandon(),
     }
@@ -140,7 +164,7 @@ class Supervisor {
 
   /** What was started goes again, before anybody knew of it. */
   async giveUp(): Promise<void> {
-    this.#fetcher?.stop()
+    this.#keys?.stop()
     await Promise.all(this.#workers.map(worker => worker.terminate()))
   }
 
@@ -154,29 +178,77 @@ class Supervisor {
         if (message.moduleChanged) {
           this.#log.logger.warn(
             { worker: worker.id },
-            'The config file has changed since the start: this worker runs what it says now',
+            'The config file has changed since it was loaded: this worker runs what it says now',
           )
         }
     }
   }
 
-  #adopt(keys: readonly Jwk[]): void {
-    this.#keys = keys
+  #keysOf({ identity: { jwks } }: GatewayConfig): FetchedKeys | null {
+    const onFailure = (error: unknown): void => this.#log.logger.error({ error }, 'JWKS could not be fetched')
+    return jwks === undefined ? null : new FetchedKeys(jwks, onFailure)
+  }
+
+  async #fetch(keys: FetchedKeys | null): Promise<void> {
+    await keys?.start(set => {
+      this.#log.logger.info({ keys: set.length }, 'JWKS fetched')
+      if (keys === this.#keys) this.#hand(set)
+    })
+  }
+
+  #hand(keys: readonly Jwk[]): void {
     for (const worker of this.#workers) worker.send({ kind: 'keys', keys })
-    this.#log.logger.info({ keys: keys.length }, 'JWKS fetched')
   }
 
   async #askForKeys(worker: SupervisedWorker): Promise<void> {
-    const fetcher = this.#fetcher
-    if (fetcher === null) return
-    await fetcher.wanted()
-    worker.send({ kind: 'keys asked', cooldown: fetcher.cooldownLeft })
+    const keys = this.#keys
+    if (keys === null) return
+    await keys.wanted()
+    worker.send({ kind: 'keys asked', cooldown: keys.cooldown })
   }
 
   #tellOfAttempt(): void {
-    for (const worker of this.#workers) {
-      worker.send({ kind: 'keys asked', cooldown: this.#fetcher!.cooldownLeft })
+    const cooldown = this.#keys?.cooldown
+    if (cooldown === undefined) return
+    for (const worker of this.#workers) worker.send({ kind: 'keys asked', cooldown })
+  }
+
+  /**
+   * Another configuration, in two steps: first every worker builds what it needs, then all go on with it; or none does,
+   * when one cannot. Other keys are here before that, so that no token is refused for want of them.
+   */
+  async #prepare(config: GatewayConfig, source: ConfigSource): Promise<Prepared> {
+    const { jwks } = this.#config.identity
+    const kept = isDeepStrictEqual(jwks, config.identity.jwks)
+    const keys = kept ? this.#keys : this.#keysOf(config)
+    if (!kept) await this.#fetch(keys)
+    const message: Prepare = { kind: 'prepare', source, keys: kept ? null : { set: keys?.keys ?? null } }
+    const discard = (): void => {
+      for (const worker of this.#workers) worker.send({ kind: 'discard' })
+      if (!kept) keys?.stop()
     }
+    const answers = await Promise.allSettled(this.#workers.map(worker => worker.prepare(message)))
+    const failed = answers.find(answer => answer.status === 'rejected')
+    if (failed !== undefined) {
+      discard()
+      throw failed.reason
+    }
+    return { discard, swap: () => this.#swap(config, message, keys) }
+  }
+
+  async #swap(config: GatewayConfig, message: Prepare, keys: FetchedKeys | null): Promise<void> {
+    // A thread that starts from now on needs no swap
+    this.#source = message.source
+    const swapped = this.#workers.map(worker => worker.swap(message))
+    if (keys !== this.#keys) {
+      this.#keys?.stop()
+      this.#keys = keys
+      // There may be a newer set than that of the message
+      if (keys !== null && keys.keys !== null) this.#hand(keys.keys)
+    }
+    this.#admin?.describe(config)
+    // One that ended instead is replaced by one of the new configuration
+    await Promise.allSettled(swapped)
   }
 
   #mourn(worker: SupervisedWorker, { error, exitCode, pause }: Death): void {
@@ -199,7 +271,7 @@ class Supervisor {
       cut: () => void this.#cut(),
     })
     await this.#admin?.close()
-    this.#fetcher?.stop()
+    this.#keys?.stop()
     this.#log.logger.info('Gateway stopped')
     await this.#log.finish()
   }

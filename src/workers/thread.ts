@@ -1,15 +1,17 @@
-/** The entry of a worker thread. It makes its own configuration, gateway and listener, and serves until told to end. */
+/** The entry of a worker thread. It makes its own configurations, gateways and listener, and serves until told to end. */
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { loadConfig } from '../config/load.ts'
+import { withFixed } from '../config/fixed.ts'
+import { type ConfigSource, loadConfig } from '../config/load.ts'
+import type { GatewayConfig } from '../config/schema.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
 import { Shedding } from './balance.ts'
 import { Board } from './board.ts'
 import { surviveFaults } from './faults.ts'
-import { type FromWorker, faultOf, type ToWorker, type WorkerData } from './messages.ts'
+import { type FromWorker, faultOf, type Prepare, type ToWorker, type WorkerData } from './messages.ts'
 import { RemoteKeySource } from './remote-keys.ts'
-import { type Serving, serve } from './serve.ts'
+import { type Prepared, type Serving, serve } from './serve.ts'
 import { shareOf } from './share.ts'
 
 /** Time between two looks at the other workers' connections. */
@@ -20,8 +22,10 @@ const { id, workers } = data
 const supervisor = parentPort!
 const post = (message: FromWorker): void => supervisor.postMessage(message)
 const board = Board.attach(data.board)
-const keys = new RemoteKeySource(data.keys, () => post({ kind: 'keys wanted' }))
+const ask = (): void => post({ kind: 'keys wanted' })
+let keys = new RemoteKeySource(data.keys, ask)
 let serving: Serving | null = null
+let preparation: Promise<Prepared> | null = null
 
 /** One end for all ways: `exit` writes out the log, and what was posted before it still arrives. */
 const end = (code: number): never => process.exit(code)
@@ -40,6 +44,21 @@ supervisor.on('message', (message: ToWorker) => {
       return report()
     case 'keys asked':
       return keys.answered(message.cooldown)
+    case 'prepare':
+      preparation = prepare(message)
+      return void preparation.then(
+        () => post({ kind: 'prepared' }),
+        error => post({ kind: 'unprepared', fault: faultOf(error) }),
+      )
+    case 'swap':
+      return void preparation!.then(swap).catch(fail)
+    case 'discard':
+      void preparation?.then(
+        prepared => prepared.discard(),
+        () => {},
+      )
+      preparation = null
+      return
     case 'close':
       return void close()
     case 'cut':
@@ -50,11 +69,7 @@ supervisor.on('message', (message: ToWorker) => {
 })
 
 async function build(): Promise<void> {
-  const loaded = await loadConfig({ source: data.source })
-  if (loaded.config === null) {
-    throw new Error(loaded.problems.map(({ place, message }) => `${place} ${message}`).join('; '))
-  }
-  const config = shareOf(loaded.config, id, workers)
+  const { config, isAsBefore } = await load(data.source)
   const log = openLog(
     { level: config.log.level, format: data.pretty ? 'pretty' : 'json' },
     {
@@ -85,13 +100,49 @@ async function build(): Promise<void> {
     shedding.tick(board.connections(id), counts)
   }
   setInterval(tick, TICK_MS).unref()
-  post({ kind: 'built', moduleChanged: hasChanged(loaded.source.file) })
+  post({ kind: 'built', moduleChanged: !isAsBefore })
+}
+
+/** This worker's share of a configuration, under which it can go on. */
+async function load(source: ConfigSource): Promise<{ config: GatewayConfig; isAsBefore: boolean }> {
+  const loaded = await loadConfig({ source })
+  if (loaded.config === null) {
+    throw new Error(loaded.problems.map(({ place, message }) => `${place} ${message}`).join('; '))
+  }
+  const config = shareOf(withFixed(loaded.config, data.fixed), id, workers)
+  return { config, isAsBefore: !hasChanged(source.file, loaded.source.file) }
 }
 
 /** The file of a worker that starts later may have been edited since; only its text could have been kept. */
-function hasChanged(file: WorkerData['source']['file']): boolean {
-  const before = data.source.file
+function hasChanged(before: ConfigSource['file'], file: ConfigSource['file']): boolean {
   return before?.kind === 'module' && file?.kind === 'module' && file.digest !== before.digest
+}
+
+/** Ready for another configuration, of which nothing is to be seen yet. */
+async function prepare({ source, keys: others }: Prepare): Promise<Prepared> {
+  await building
+  const { config, isAsBefore } = await load(source)
+  if (!isAsBefore) throw new Error('the config file has changed once more meanwhile')
+  const nextKeys = others === null ? keys : new RemoteKeySource(others.set, ask)
+  // The supervisor has tried already
+  if (others !== null) nextKeys.answered(0)
+  const hasKeys = config.identity.jwks !== undefined
+  const prepared = await serving!.prepare(config, hasKeys ? nextKeys : undefined)
+  return {
+    discard: prepared.discard,
+    swap() {
+      keys = nextKeys
+      return prepared.swap()
+    },
+  }
+}
+
+async function swap(prepared: Prepared): Promise<void> {
+  await prepared.swap()
+  // It knows the gateway before
+  preparation = null
+  if (board.serving.includes(id)) board.setState(id, serving!.ready() ? 'ready' : 'listening')
+  post({ kind: 'swapped' })
 }
 
 async function open(ports: Ports): Promise<void> {
@@ -112,8 +163,9 @@ async function close(): Promise<void> {
   end(0)
 }
 
+const building = build()
 try {
-  await build()
+  await building
 } catch (error) {
   fail(error)
 }
