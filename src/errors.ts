@@ -115,6 +115,9 @@ export const ERRORS = {
     'client',
   ),
   company_blocked: entry(403, 'Forbidden', 'This company is blocked.', 'client'),
+  user_blocked: entry(403, 'Forbidden', 'This user is blocked.', 'client'),
+  session_blocked: entry(403, 'Forbidden', 'This session is blocked.', 'client'),
+  ip_blocked: entry(403, 'Forbidden', 'This address is blocked.', 'client'),
   claim_required: entry(403, 'Forbidden', 'The token does not grant access to this route.', 'client'),
   keys_unavailable: entry(503, 'Service Unavailable', NOT_READY, 'gateway', true),
 
@@ -142,6 +145,8 @@ export interface ErrorOptions {
   readonly detail?: string
   /** Header lines of the answer, flat: `Allow`, `WWW-Authenticate`, `Retry-After`. */
   readonly headers?: readonly string[]
+  /** An operator's words for the client: a member of the problem beside `detail`. */
+  readonly reason?: string | null
   /** What happened inside, for the log only. */
   readonly cause?: unknown
 }
@@ -151,6 +156,7 @@ export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
   readonly headers: readonly string[]
+  readonly reason: string | null
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     // Where a refusal was made says nothing that its code does not, and walking the stack for each would be a third of
@@ -164,6 +170,7 @@ export class GatewayError extends Error {
     Error.stackTraceLimit = limit
     this.code = code
     this.headers = options.headers ?? []
+    this.reason = options.reason ?? null
   }
 
   get entry(): ErrorEntry {

@@ -12,6 +12,7 @@ import { type Revocations, TokenVerifier } from './identity/verify.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { pipelineOf } from './pipeline.ts'
 import type { SignOut } from './policies/auth-service.ts'
+import { blockedAddresses } from './policies/blocked.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
@@ -19,6 +20,7 @@ import { problemReply } from './problem.ts'
 import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { takesTickets, ticketRoute } from './service/tickets.ts'
+import { type AskedBlocks, Blocks } from './store/blocks.ts'
 import { Tickets } from './store/tickets.ts'
 import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
 import { Http2Pool } from './upstream/http2-pool.ts'
@@ -67,6 +69,8 @@ export interface Shared {
   /** Whether all of them can answer what their routes promise. */
   readonly ready?: () => boolean
   readonly revocations?: Revocations
+  /** Without them nobody is blocked. */
+  readonly blocks?: AskedBlocks
   /** Without it sign-outs go by unheard. */
   readonly signOut?: SignOut
   /** What lasts, in this thread. */
@@ -83,7 +87,9 @@ export function buildGateway(
 ): Gateway {
   const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
   const verifier = verifierOf(config, jwks, shared.revocations ?? null)
-  const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
+  const blocks = shared.blocks ?? new Blocks()
+  const lifetimes =
+    shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null, blocks)
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
   const pools = new Map<string, Pool | Http2Pool>()
@@ -94,13 +100,13 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map((route, index) => {
-    const policies = pipelineOf(route, config, { verifier, tickets, signOut })
+    const policies = pipelineOf(route, config, { verifier, blocks, tickets, signOut })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
   })
   const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
-  if (tickets !== null) services.push(ticketRoute(config, verifier, tickets))
-  const own = services.map(({ path, methods, policies = [], handle }) => ({
+  if (tickets !== null) services.push(ticketRoute(config, verifier, blocks, tickets))
+  const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
     host: null,
@@ -108,7 +114,7 @@ export function buildGateway(
     methods: new Set(methods),
     headers: [],
     crossOrigin: config.cors !== false,
-    handle: compose([...frame(methods), ...policies], handle),
+    handle: compose([...frame(methods), ...(probe ? [] : [blockedAddresses(blocks)]), ...policies], handle),
   }))
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.

@@ -9,6 +9,7 @@ import type { TokenVerifier } from './identity/verify.ts'
 import { authService, type SignOut } from './policies/auth-service.ts'
 import { authenticate } from './policies/authenticate.ts'
 import { authorize } from './policies/authorize.ts'
+import { blockedAddresses } from './policies/blocked.ts'
 import { bodyLimit } from './policies/body-limit.ts'
 import { cors, originCheck } from './policies/cors.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
@@ -17,11 +18,13 @@ import { problems } from './policies/problems.ts'
 import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
 import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
+import type { AskedBlocks } from './store/blocks.ts'
 import type { Tickets } from './store/tickets.ts'
 
 /** What all pipelines of a gateway have in common. */
 export interface PipelineParts {
   readonly verifier: TokenVerifier
+  readonly blocks: AskedBlocks
   /** null: none are issued */
   readonly tickets: Tickets | null
   readonly signOut: SignOut
@@ -30,7 +33,7 @@ export interface PipelineParts {
 export function pipelineOf(
   route: RouteConfig,
   config: GatewayConfig,
-  { verifier, tickets, signOut }: PipelineParts,
+  { verifier, blocks, tickets, signOut }: PipelineParts,
 ): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
@@ -41,10 +44,11 @@ export function pipelineOf(
     crossOrigin !== false && cors(crossOrigin, route.methods ?? null),
     problems(),
     route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
+    blockedAddresses(blocks),
     route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
     streams !== null && streamCredentials(streams),
-    auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
+    auth !== 'none' && authenticate({ verifier, blocks, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
     auth !== 'none' && urlSecrets(tickets),
     auth !== 'none' && identityHeaders(route.claimHeaders),

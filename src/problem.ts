@@ -14,7 +14,7 @@ export function problemReply(
   const answer = reply(
     error.status,
     ['Content-Type', 'application/problem+json', ...error.headers],
-    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id),
+    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id, error.reason),
   )
   answer.error = error
   return answer
@@ -27,6 +27,15 @@ export function problemBody(
   title: string,
   detail: string,
   requestId: string,
+  reason: string | null = null,
 ): string {
-  return JSON.stringify({ type: `/docs#${code}`, title, status, detail, code, request_id: requestId })
+  return JSON.stringify({
+    type: `/docs#${code}`,
+    title,
+    status,
+    detail,
+    code,
+    ...(reason === null ? {} : { reason }),
+    request_id: requestId,
+  })
 }

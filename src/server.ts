@@ -5,6 +5,7 @@ import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
+import { Blocking } from './workers/blocking.ts'
 import { Board } from './workers/board.ts'
 import { drain } from './workers/drain.ts'
 import { serve } from './workers/serve.ts'
@@ -46,10 +47,12 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1)
+  const blocking = new Blocking()
   const serving = serve({
     config,
     log,
     board,
+    blocks: blocking.blocks,
     id: 0,
     events: {
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
@@ -64,6 +67,7 @@ export async function startAlone(
     front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
     serving.release()
+    blocking.close()
     throw error
   }
   const startedAt = performance.now()
@@ -82,6 +86,7 @@ export async function startAlone(
                 return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
               },
               board,
+              blocking,
             },
             config.admin.port,
           )
@@ -89,6 +94,7 @@ export async function startAlone(
     serving.cut()
     await serving.close()
     serving.release()
+    blocking.close()
     throw error
   }
   board.phase = 'running'
@@ -117,6 +123,7 @@ export async function startAlone(
       await drain(config, board, log, serving)
       await admin?.close()
       serving.release()
+      blocking.close()
       logger.info('Gateway stopped')
       await log.finish()
     },

@@ -3,6 +3,7 @@
  * it is still there, and that the stream ends because its right to run does.
  */
 
+import { ERRORS } from '../errors.ts'
 import type { EndReason, Exchange } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lifetimes, LongLived } from '../lifetimes.ts'
@@ -55,7 +56,10 @@ const CLOSING_SECONDS = 2
 const DETAILS: Readonly<Record<EndReason, string>> = {
   token_expired: 'Token has expired.',
   token_revoked: 'Token has been revoked.',
-  company_blocked: 'This company is blocked.',
+  company_blocked: ERRORS.company_blocked.detail,
+  user_blocked: ERRORS.user_blocked.detail,
+  session_blocked: ERRORS.session_blocked.detail,
+  ip_blocked: ERRORS.ip_blocked.detail,
   draining: 'The gateway is stopping.',
   idle_timeout: 'Nothing happened for too long.',
   frame_too_large: 'The message is too large.',
@@ -73,6 +77,7 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
   readonly #rightEndsAt: number
   #sink: BodySink | null = null
   #reason: EndReason | null = null
+  #words: string | null = null
   #movedAt = 0
   #blocked = false
 
@@ -96,6 +101,10 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
     return this.#exchange.identity
   }
 
+  get ip(): string {
+    return this.#exchange.client.ip
+  }
+
   /**
    * What an EventSource holds open ends with its right. An answer to another method is a request that runs, which may
    * finish, unless the route says that its clients know how such a stream ends.
@@ -104,9 +113,10 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
     return this.#exchange.method === 'GET' || this.#settings.errorEvent
   }
 
-  endFor(reason: EndReason): void {
+  endFor(reason: EndReason, words: string | null = null): void {
     if (this.#sink === null || this.#reason !== null) return
     this.#reason = reason
+    this.#words = words
     if (this.#events === null || this.#events.atEvent) return this.#sayAndEnd()
     this.deadline = deadlineIn(CLOSING_SECONDS)
   }
@@ -136,7 +146,8 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
   /** Says why, where clients expect that, then ends as streams end. */
   #sayAndEnd(): void {
     if (this.#settings.errorEvent && this.#events !== null) {
-      const data = JSON.stringify({ code: this.#reason, detail: DETAILS[this.#reason!] })
+      const reason = this.#words === null ? {} : { reason: this.#words }
+      const data = JSON.stringify({ code: this.#reason, detail: DETAILS[this.#reason!], ...reason })
       this.#sink!.write(Buffer.from(`event: error\ndata: ${data}\n\n`))
     }
     this.#endNow()

@@ -10,6 +10,7 @@ import type { TlsOptions } from '../edge/tls.ts'
 import { buildGateway, type GatewayEvents, type Shared } from '../gateway.ts'
 import { Lifetimes } from '../lifetimes.ts'
 import type { Ports } from '../listening.ts'
+import type { AskedBlocks } from '../store/blocks.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Board } from './board.ts'
@@ -40,6 +41,7 @@ export interface ServeOptions {
   readonly config: GatewayConfig
   readonly log: Log
   readonly board: Board
+  readonly blocks: AskedBlocks
   readonly id: number
   readonly events: GatewayEvents
   readonly shared?: Shared
@@ -50,14 +52,15 @@ export interface ServeOptions {
 }
 
 export function serve(options: ServeOptions): Serving {
-  const { config, log, board, id, events, shared, shed } = options
+  const { config, log, board, blocks, id, events, shared, shed } = options
   const { server } = config
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
-  const lifetimes = new Lifetimes(config.identity.leeway, revocations)
+  const lifetimes = new Lifetimes(config.identity.leeway, revocations, blocks)
   const gateway = buildGateway(config, events, draining, {
     ...shared,
     revocations,
+    blocks,
     signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
       log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
     ),

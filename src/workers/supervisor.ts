@@ -15,6 +15,7 @@ import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
 import type { RunningGateway } from '../server.ts'
 import { isPretty, type Log, openLog } from '../telemetry/log.ts'
+import { Blocking } from './blocking.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
 import type { FromWorker } from './messages.ts'
@@ -51,6 +52,7 @@ class Supervisor {
   readonly #config: GatewayConfig
   readonly #log: Log
   readonly #board: Board
+  readonly #blocking = new Blocking()
   readonly #workers: readonly SupervisedWorker[]
   readonly #fetcher: JwksFetcher | null
   #keys: readonly Jwk[] | null = null
@@ -77,6 +79,7 @@ class Supervisor {
           source,
           pretty,
           board: this.#board.buffers,
+          blocks: this.#blocking.follow(),
           ticketKeys,
           keys: this.#keys,
         }
@@ -110,6 +113,7 @@ class Supervisor {
         draining: () => board.phase === 'draining',
         workers: () => this.#workers,
         board,
+        blocking: this.#blocking,
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
@@ -141,6 +145,7 @@ class Supervisor {
   /** What was started goes again, before anybody knew of it. */
   async giveUp(): Promise<void> {
     this.#fetcher?.stop()
+    this.#blocking.close()
     await Promise.all(this.#workers.map(worker => worker.terminate()))
   }
 
@@ -200,6 +205,7 @@ class Supervisor {
     })
     await this.#admin?.close()
     this.#fetcher?.stop()
+    this.#blocking.close()
     this.#log.logger.info('Gateway stopped')
     await this.#log.finish()
   }

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
 import { Shedding } from './balance.ts'
+import { FollowedBlocks } from './block-feed.ts'
 import { Board } from './board.ts'
 import { surviveFaults } from './faults.ts'
 import { type FromWorker, faultOf, type ToWorker, type WorkerData } from './messages.ts'
@@ -20,6 +21,7 @@ const { id, workers } = data
 const supervisor = parentPort!
 const post = (message: FromWorker): void => supervisor.postMessage(message)
 const board = Board.attach(data.board)
+const blocks = new FollowedBlocks(data.blocks)
 const keys = new RemoteKeySource(data.keys, () => post({ kind: 'keys wanted' }))
 let serving: Serving | null = null
 
@@ -70,6 +72,7 @@ async function build(): Promise<void> {
     config,
     log,
     board,
+    blocks,
     id,
     // The supervisor, who fetches them, logs it
     events: { onKeysFailed: () => {}, onKeysChanged: () => {} },
