@@ -5,9 +5,9 @@ import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
-import { Blocking } from './workers/blocking.ts'
 import { Board } from './workers/board.ts'
 import { drain } from './workers/drain.ts'
+import { openMainParts } from './workers/main-parts.ts'
 import { serve } from './workers/serve.ts'
 
 export interface RunningGateway {
@@ -47,7 +47,8 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1)
-  const blocking = new Blocking()
+  const parts = await openMainParts(config, logger)
+  const { blocking } = parts
   const serving = serve({
     config,
     log,
@@ -61,13 +62,14 @@ export async function startAlone(
   })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   serving.start()
+  await parts.prepared()
   let front: FrontDoor
   let admin: AdminServer | null
   try {
     front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
     serving.release()
-    blocking.close()
+    await parts.close()
     throw error
   }
   const startedAt = performance.now()
@@ -94,7 +96,7 @@ export async function startAlone(
     serving.cut()
     await serving.close()
     serving.release()
-    blocking.close()
+    await parts.close()
     throw error
   }
   board.phase = 'running'
@@ -123,7 +125,7 @@ export async function startAlone(
       await drain(config, board, log, serving)
       await admin?.close()
       serving.release()
-      blocking.close()
+      await parts.close()
       logger.info('Gateway stopped')
       await log.finish()
     },

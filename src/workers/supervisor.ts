@@ -15,9 +15,9 @@ import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
 import type { RunningGateway } from '../server.ts'
 import { isPretty, type Log, openLog } from '../telemetry/log.ts'
-import { Blocking } from './blocking.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
+import { type MainParts, openMainParts } from './main-parts.ts'
 import type { FromWorker } from './messages.ts'
 import { claimPorts } from './port.ts'
 import { type Death, SupervisedWorker } from './supervised.ts'
@@ -37,7 +37,8 @@ export async function startSupervisor(
   count: number,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const supervisor = new Supervisor(config, source, count, log)
+  const parts = await openMainParts(config, log.logger)
+  const supervisor = new Supervisor(config, source, count, log, parts)
   try {
     return await supervisor.start()
   } catch (error) {
@@ -52,14 +53,15 @@ class Supervisor {
   readonly #config: GatewayConfig
   readonly #log: Log
   readonly #board: Board
-  readonly #blocking = new Blocking()
+  readonly #parts: MainParts
   readonly #workers: readonly SupervisedWorker[]
   readonly #fetcher: JwksFetcher | null
   #keys: readonly Jwk[] | null = null
   #admin: AdminServer | null = null
 
-  constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
+  constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log, parts: MainParts) {
     this.#config = config
+    this.#parts = parts
     this.#log = log
     this.#board = Board.create(count)
     const { jwks } = config.identity
@@ -79,7 +81,7 @@ class Supervisor {
           source,
           pretty,
           board: this.#board.buffers,
-          blocks: this.#blocking.follow(),
+          blocks: parts.blocking.follow(),
           ticketKeys,
           keys: this.#keys,
         }
@@ -100,7 +102,7 @@ class Supervisor {
   async start(): Promise<RunningGateway> {
     const { server, admin, routes } = this.#config
     const board = this.#board
-    await Promise.all(this.#workers.map(worker => worker.built))
+    await Promise.all([...this.#workers.map(worker => worker.built), this.#parts.prepared()])
     const ports = await claimPorts(server)
     await Promise.all(this.#workers.map(worker => worker.listen(ports)))
     const watch = setInterval(() => {
@@ -113,7 +115,7 @@ class Supervisor {
         draining: () => board.phase === 'draining',
         workers: () => this.#workers,
         board,
-        blocking: this.#blocking,
+        blocking: this.#parts.blocking,
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
@@ -145,8 +147,8 @@ class Supervisor {
   /** What was started goes again, before anybody knew of it. */
   async giveUp(): Promise<void> {
     this.#fetcher?.stop()
-    this.#blocking.close()
     await Promise.all(this.#workers.map(worker => worker.terminate()))
+    await this.#parts.close()
   }
 
   #take(worker: SupervisedWorker, message: FromWorker): void {
@@ -205,7 +207,7 @@ class Supervisor {
     })
     await this.#admin?.close()
     this.#fetcher?.stop()
-    this.#blocking.close()
+    await this.#parts.close()
     this.#log.logger.info('Gateway stopped')
     await this.#log.finish()
   }
