@@ -18,7 +18,7 @@ const COUNTED = {
   gauges: ['connections'],
 } as const satisfies CountedNames<string, string>
 
-/** Sign-outs and blocked users at a time; 4.6 MB, of which the system gives what is used. */
+/** Sign-outs and revoked users at a time; 4.6 MB, of which the system gives what is used. */
 const MAX_REVOCATIONS = 65_536
 
 /** What another thread needs to attach. */
