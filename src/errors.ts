@@ -121,6 +121,9 @@ export const ERRORS = {
     'client',
   ),
   company_blocked: entry(403, 'Forbidden', 'This company is blocked.', 'client'),
+  user_blocked: entry(403, 'Forbidden', 'This user is blocked.', 'client'),
+  session_blocked: entry(403, 'Forbidden', 'This session is blocked.', 'client'),
+  ip_blocked: entry(403, 'Forbidden', 'This address is blocked.', 'client'),
   claim_required: entry(403, 'Forbidden', 'The token does not grant access to this route.', 'client'),
   rate_limited: entry(
     429,
@@ -174,6 +177,8 @@ export interface ErrorOptions {
   readonly headers?: readonly string[]
   /** More members of the problem (RFC 9457 §3.2). They reach the client. */
   readonly members?: Readonly<Record<string, unknown>>
+  /** An operator's words for the client: a member of the problem beside `detail`. */
+  readonly reason?: string | null
   /** What happened inside, for the log only. */
   readonly cause?: unknown
 }
@@ -184,6 +189,7 @@ export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly headers: readonly string[]
   readonly members: Readonly<Record<string, unknown>> | undefined
+  readonly reason: string | null
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     // Where a refusal was made says nothing that its code does not, and walking the stack for each would be a third of
@@ -198,6 +204,7 @@ export class GatewayError extends Error {
     this.code = code
     this.headers = options.headers ?? []
     this.members = options.members
+    this.reason = options.reason ?? null
   }
 
   get entry(): ErrorEntry {

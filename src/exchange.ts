@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { GatewayError } from './errors.ts'
 import type { Bearer } from './identity/bearer.ts'
 import type { Identity } from './identity/identity.ts'
+import type { BlockKind } from './store/block.ts'
 import type { BodySource } from './wire/body.ts'
 import { canonicalName, type FieldLines, fieldName } from './wire/fields.ts'
 import { fieldLine, type RequestFraming } from './wire/request-head.ts'
@@ -125,11 +126,14 @@ export interface ExchangeStart {
 
 export type Protocol = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
 
+/** An operator keeps this kind of client out. */
+export type BlockedCode = `${BlockKind}_blocked`
+
 /** Why the gateway ended what was meant to last: a WebSocket or an event stream. */
 export type EndReason =
   | 'token_expired'
   | 'token_revoked'
-  | 'company_blocked'
+  | BlockedCode
   | 'idle_timeout'
   | 'frame_too_large'
   | 'slow_client'

@@ -26,6 +26,7 @@ import { type LimitEvents, Limits } from './limits/limits.ts'
 import type { LimitStore } from './limits/meter.ts'
 import { pipelineOf } from './pipeline.ts'
 import type { SignOut } from './policies/auth-service.ts'
+import { blockedAddresses } from './policies/blocked.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
@@ -33,6 +34,7 @@ import { problemReply } from './problem.ts'
 import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { takesTickets, ticketRoute } from './service/tickets.ts'
+import { type AskedBlocks, Blocks } from './store/blocks.ts'
 import { Tickets } from './store/tickets.ts'
 import { type Endpoint, mergeTimeouts } from './upstream/endpoint.ts'
 import { endpointsOf, upstreamKeyOf } from './upstream/endpoints.ts'
@@ -105,6 +107,8 @@ export interface Shared {
   /** Whether all of them can answer what their routes promise. */
   readonly ready?: () => boolean
   readonly revocations?: Revocations
+  /** Without them nobody is blocked. */
+  readonly blocks?: AskedBlocks
   /** Without it sign-outs go by unheard. */
   readonly signOut?: SignOut
   /** What lasts, in this thread. */
@@ -132,7 +136,9 @@ export function buildGateway(
     ? before.verifier
     : verifierOf(config, keys?.jwks ?? null, shared.revocations ?? null)
   keys?.verifiers.add(verifier)
-  const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
+  const blocks = shared.blocks ?? new Blocks()
+  const lifetimes =
+    shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null, blocks)
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
   const limits = config.limits === undefined ? null : new Limits(config.limits, shared.limits, events)
@@ -147,13 +153,13 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map(route => {
-    const policies = pipelineOf(route, config, { verifier, tickets, signOut, limits })
+    const policies = pipelineOf(route, config, { verifier, blocks, tickets, signOut, limits })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route)))
   })
   const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
-  if (tickets !== null) services.push(ticketRoute(config, verifier, tickets))
-  const own = services.map(({ path, methods, policies = [], handle }) => ({
+  if (tickets !== null) services.push(ticketRoute(config, verifier, blocks, tickets))
+  const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
     host: null,
@@ -161,7 +167,7 @@ export function buildGateway(
     methods: new Set(methods),
     headers: [],
     crossOrigin: config.cors !== false,
-    handle: compose([...frame(methods), ...policies], handle),
+    handle: compose([...frame(methods), ...(probe ? [] : [blockedAddresses(blocks)]), ...policies], handle),
   }))
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.

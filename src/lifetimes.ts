@@ -1,11 +1,12 @@
 /**
  * What lasts longer than a request: WebSockets and event streams of this thread. They end when their token does, when it
- * is revoked, when their company is blocked, when their route changes, and when the gateway stops.
+ * is revoked, when an operator blocks whom they serve, when their route changes, and when the gateway stops.
  */
 
 import type { EndReason, RouteInfo } from './exchange.ts'
 import type { Identity } from './identity/identity.ts'
-import type { Revocations, RevokedCode } from './identity/verify.ts'
+import type { Revocations } from './identity/verify.ts'
+import type { AskedBlocks } from './store/blocks.ts'
 import { now } from './wire/clock.ts'
 
 export interface LongLived {
@@ -13,13 +14,28 @@ export interface LongLived {
   readonly identity: Identity | null
   /** The route that it came by. Written here, when another configuration has the same route. */
   route: RouteInfo | null
-  /** Says goodbye in the way of its protocol, then ends. It may be called again, for another reason; then nothing more happens. */
-  endFor(reason: EndReason): void
+  /** Address of its client. */
+  readonly ip: string
+  /**
+   * Says goodbye in the way of its protocol, then ends. It may be called again, for another reason; then nothing more
+   * happens.
+   *
+   * @param words an operator's, for the client
+   */
+  endFor(reason: EndReason, words?: string | null): void
 }
 
-/** Time between two looks at the revocations. */
+/** What there is to say to a stream whose right has ended. */
+interface End {
+  readonly reason: EndReason
+  readonly words: string | null
+}
+
+const REVOKED: End = { reason: 'token_revoked', words: null }
+
+/** Time between two looks at revocations and blocks. */
 const LOOK_MS = 100
-/** All are looked at no more often than this, however many are signed out. */
+/** All are looked at no more often than this, however many are signed out. Those of the blocked end within a second. */
 const SWEEP_MS = 500
 /** Part of the drain time within which streams are ended, so that none is cut at its end. */
 const DRAIN_PART = 0.8
@@ -27,6 +43,7 @@ const DRAIN_PART = 0.8
 export class Lifetimes {
   #leeway: number
   readonly #revocations: Revocations | null
+  readonly #blocks: AskedBlocks | null
   readonly #all = new Set<LongLived>()
   #version = 0
   #sweptAt = 0
@@ -39,10 +56,11 @@ export class Lifetimes {
   readonly #leaving = new WeakSet<LongLived>()
 
   /** @param leeway seconds by which clocks may differ */
-  constructor(leeway: number, revocations: Revocations | null) {
+  constructor(leeway: number, revocations: Revocations | null, blocks: AskedBlocks | null = null) {
     this.#leeway = leeway
     this.#revocations = revocations
-    this.#version = revocations?.version ?? 0
+    this.#blocks = blocks
+    this.#version = this.#latest
   }
 
   get size(): number {
@@ -63,16 +81,14 @@ export class Lifetimes {
     this.#all.add(stream)
     if (this.#drainUntil > 0) this.#endSoon(stream, 'draining', this.#drainUntil)
     this.#follow(stream)
-    const revocations = this.#revocations
-    if (revocations === null) return
+    if (this.#revocations === null && this.#blocks === null) return
     if (this.#timer === null) {
-      this.#version = revocations.version
-      this.#timer = setInterval(() => this.#look(revocations), LOOK_MS)
+      this.#version = this.#latest
+      this.#timer = setInterval(() => this.#look(), LOOK_MS)
       this.#timer.unref()
     }
     // Its token was looked at before its upstream was asked, which may be long ago.
-    if (this.#reasonAgainst(stream, revocations) !== null)
-      setImmediate(() => this.#check(stream, revocations))
+    if (this.#endAgainst(stream) !== null) setImmediate(() => this.#check(stream))
   }
 
   remove(stream: LongLived): void {
@@ -124,21 +140,30 @@ export class Lifetimes {
     setTimeout(() => this.#all.has(stream) && stream.endFor(reason), wait).unref()
   }
 
-  #look(revocations: Revocations): void {
-    const { version } = revocations
+  /** Both only ever count up: their sum is new whenever one of them is. */
+  get #latest(): number {
+    return (this.#revocations?.version ?? 0) + (this.#blocks?.version ?? 0)
+  }
+
+  #look(): void {
+    const version = this.#latest
     const time = now()
     if (version === this.#version || time - this.#sweptAt < SWEEP_MS) return
     this.#version = version
     this.#sweptAt = time
-    for (const stream of this.#all) this.#check(stream, revocations)
+    for (const stream of this.#all) this.#check(stream)
   }
 
-  #check(stream: LongLived, revocations: Revocations): void {
-    const reason = this.#reasonAgainst(stream, revocations)
-    if (reason !== null && this.#all.has(stream)) stream.endFor(reason)
+  #check(stream: LongLived): void {
+    const end = this.#endAgainst(stream)
+    if (end !== null && this.#all.has(stream)) stream.endFor(end.reason, end.words)
   }
 
-  #reasonAgainst({ identity }: LongLived, revocations: Revocations): RevokedCode | null {
-    return identity === null ? null : revocations.reasonAgainst(identity)
+  #endAgainst({ identity, ip }: LongLived): End | null {
+    const blocks = this.#blocks
+    const byAddress = blocks?.againstAddress(ip) ?? null
+    const block = byAddress ?? (identity === null ? null : (blocks?.against(identity) ?? null))
+    if (block !== null) return { reason: `${block.kind}_blocked`, words: block.reason }
+    return identity !== null && this.#revocations?.isRevoked(identity) ? REVOKED : null
   }
 }

@@ -11,6 +11,7 @@ import type { Limits } from './limits/limits.ts'
 import { authService, type SignOut } from './policies/auth-service.ts'
 import { authenticate } from './policies/authenticate.ts'
 import { authorize } from './policies/authorize.ts'
+import { blockedAddresses } from './policies/blocked.ts'
 import { bodyLimit } from './policies/body-limit.ts'
 import { clientLimit } from './policies/client-limit.ts'
 import { cors, LIMIT_FIELDS, originCheck } from './policies/cors.ts'
@@ -22,11 +23,13 @@ import { rateLimit, refusalWith } from './policies/rate-limit.ts'
 import { type StreamCredentialsOptions, streamCredentials } from './policies/stream-credentials.ts'
 import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
+import type { AskedBlocks } from './store/blocks.ts'
 import type { Tickets } from './store/tickets.ts'
 
 /** What all pipelines of a gateway have in common. */
 export interface PipelineParts {
   readonly verifier: TokenVerifier
+  readonly blocks: AskedBlocks
   /** null: none are issued */
   readonly tickets: Tickets | null
   readonly signOut: SignOut
@@ -37,7 +40,7 @@ export interface PipelineParts {
 export function pipelineOf(
   route: RouteConfig,
   config: GatewayConfig,
-  { verifier, tickets, signOut, limits }: PipelineParts,
+  { verifier, blocks, tickets, signOut, limits }: PipelineParts,
 ): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
@@ -50,14 +53,15 @@ export function pipelineOf(
   const steps: (Policy | false)[] = [
     crossOrigin !== false && cors(crossOrigin, route.methods ?? null, limits === null ? [] : LIMIT_FIELDS),
     problems(),
+    route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
+    blockedAddresses(blocks),
     limits !== null &&
       limits.clients.length > 0 &&
       clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)),
-    route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
     route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
     streams !== null && streamCredentials(streams),
-    auth !== 'none' && authenticate({ verifier, mode: auth, audience, streams: streams !== null }),
+    auth !== 'none' && authenticate({ verifier, blocks, mode: auth, audience, streams: streams !== null }),
     auth !== 'none' && authorize(route),
     (route.cost.weight !== 1 || isReported(route.cost)) && cost(route.cost),
     rules !== null && rateLimit(rules),

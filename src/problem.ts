@@ -25,7 +25,16 @@ export function problemReply(
  * type for the same problem.
  */
 export function problemBody(error: GatewayError, requestId: string): string {
-  const { code, status, message, members } = error
+  const { code, status, message, reason, members } = error
   const { title, type = `/docs#${code}` } = error.entry
-  return JSON.stringify({ type, title, status, detail: message, code, request_id: requestId, ...members })
+  return JSON.stringify({
+    type,
+    title,
+    status,
+    detail: message,
+    code,
+    request_id: requestId,
+    ...(reason === null ? {} : { reason }),
+    ...members,
+  })
 }

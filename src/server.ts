@@ -8,6 +8,7 @@ import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
 import { Board } from './workers/board.ts'
 import { drain } from './workers/drain.ts'
+import { openMainParts } from './workers/main-parts.ts'
 import { Reloader, type ReloadOutcome } from './workers/reload.ts'
 import { serve } from './workers/serve.ts'
 
@@ -59,10 +60,13 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1, config.limits?.maxKeys)
+  const parts = await openMainParts(config, logger)
+  const { blocking } = parts
   const serving = serve({
     config,
     log,
     board,
+    blocks: blocking.blocks,
     id: 0,
     events: {
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
@@ -71,12 +75,14 @@ export async function startAlone(
   })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   serving.start()
+  await parts.prepared()
   let front: FrontDoor
   let admin: AdminServer | null
   try {
     front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
     serving.release()
+    await parts.close()
     throw error
   }
   const startedAt = performance.now()
@@ -95,6 +101,7 @@ export async function startAlone(
                 return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
               },
               board,
+              blocking,
             },
             config.admin.port,
           )
@@ -102,6 +109,7 @@ export async function startAlone(
     serving.cut()
     await serving.close()
     serving.release()
+    await parts.close()
     throw error
   }
   const reloader = new Reloader({
@@ -145,6 +153,7 @@ export async function startAlone(
       await drain(reloader.config, board, log, serving)
       await admin?.close()
       serving.release()
+      await parts.close()
       logger.info('Gateway stopped')
       await log.finish()
     },

@@ -17,7 +17,9 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import type { GatewayOptions } from '../src/config/schema.ts'
 import { parseTimeout } from '../src/wire/grpc.ts'
+import { block } from './support/blocks.ts'
 import { authority, needsOpenssl } from './support/certificates.ts'
 import { bearer } from './support/client.ts'
 import { configDirectory } from './support/config.ts'
@@ -57,7 +59,7 @@ before(async () => {
   })
   plain = await http2Upstream(request => plainService(request))
   const upstream = (url: string) => ({ url, protocol: 'h2c' as const })
-  gateway = await startConfigured({
+  const config: GatewayOptions = {
     server: { http2: { cleartext: true }, bodyTimeout: '300ms' },
     client: { timeouts: { firstByte: '400ms' } },
     routes: [
@@ -65,7 +67,8 @@ before(async () => {
       { path: '/nyro.test.Down/*', auth: 'none', upstream: upstream('http://127.0.0.1:1') },
       { path: '/nyro.test.Plain/*', auth: 'none', upstream: upstream(plain.url) },
     ],
-  })
+  }
+  gateway = await startConfigured(config, { GATEWAY_ADMIN_PORT: '0' })
   client = new GrpcClient(gateway.url)
 })
 
@@ -350,6 +353,15 @@ describe('a call that ends early', () => {
 })
 
 describe('what the gateway refuses, or cannot do, is an error of gRPC', () => {
+  test('a blocked user: PERMISSION_DENIED, with the reason', async () => {
+    await block(gateway, { user_id: 'blocked', reason: 'Unpaid – 100 %' })
+    const metadata = bearer(token(claims({ sub: 'blocked' })))
+    await assert.rejects(
+      client.say({ text: '' }, { metadata }),
+      fails(status.PERMISSION_DENIED, /^This user is blocked\. Unpaid – 100 %$/),
+    )
+  })
+
   test('no token, or a bad one: UNAUTHENTICATED', async () => {
     await assert.rejects(client.say({ text: '' }), (error: ServiceError) => {
       assert.match(String(error.metadata.get('www-authenticate')), /^Bearer/)

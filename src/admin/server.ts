@@ -3,8 +3,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { GatewayConfig } from '../config/schema.ts'
 import { listening, urlOf } from '../listening.ts'
+import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
-import { type AdminReply, RevocationsApi } from './revocations.ts'
+import { BlocksApi } from './blocks.ts'
+import type { AdminReply } from './json-body.ts'
+import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
@@ -20,6 +23,7 @@ export interface AdminState {
   readonly draining: () => boolean
   readonly workers: () => readonly WorkerLife[]
   readonly board: Board
+  readonly blocking: Blocking
 }
 
 export async function startAdmin(
@@ -29,7 +33,8 @@ export async function startAdmin(
 ): Promise<AdminServer> {
   let described = descriptionOf(config)
   const isMeant = hostCheck(config.admin.host)
-  const revocations = new RevocationsApi(state.board.revocations)
+  const revocations = new RevocationsApi(state.board.revocations, state.blocking)
+  const blocks = new BlocksApi(state.blocking)
   const server = createServer((request, response) => {
     if (!isMeant(request.headers.host)) return refuse(request, response, 421, 'Misdirected Request')
     const path = request.url?.split('?', 1)[0]
@@ -37,6 +42,8 @@ export async function startAdmin(
       return answer(response, revocations.add(request))
     if (path === '/revocations' && request.method === 'DELETE')
       return answer(response, revocations.remove(request))
+    if (path === '/blocks' && request.method === 'POST') return answer(response, blocks.add(request))
+    if (path === '/blocks' && request.method === 'DELETE') return answer(response, blocks.remove(request))
     request.resume()
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })
@@ -53,6 +60,8 @@ export async function startAdmin(
         return send(response, 200, describeWorkers(state.workers(), state.board))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
+      case '/blocks':
+        return send(response, 200, blocks.list().body!)
       default:
         return send(response, 404, { detail: 'Not Found' })
     }
@@ -102,7 +111,7 @@ function answer(response: ServerResponse, replied: Promise<AdminReply>): void {
       const text = JSON.stringify(body)
       response
         .writeHead(status, {
-          'content-type': 'application/problem+json',
+          'content-type': status < 400 ? 'application/json' : 'application/problem+json',
           'content-length': Buffer.byteLength(text),
         })
         .end(text)

@@ -24,7 +24,7 @@ type Totals = (typeof COUNTED.totals)[number]
 
 /** Counters of limits, unless the configuration says otherwise; the system gives what is used of about 71 bytes each. */
 const MAX_LIMIT_KEYS = 1_000_000
-/** Sign-outs and blocked users at a time; 4.6 MB, of which the system gives what is used. */
+/** Sign-outs and revoked users at a time; 4.6 MB, of which the system gives what is used. */
 const MAX_REVOCATIONS = 65_536
 
 /** What another thread needs to attach. */

@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { send } from '../../test/support/client.ts'
 import { echo, pair, socketService } from '../../test/support/websocket.ts'
 import { gatewaySchema } from '../config/schema.ts'
+import { Blocks } from '../store/blocks.ts'
 import { openLog } from '../telemetry/log.ts'
 import { Board } from './board.ts'
 import { serve } from './serve.ts'
@@ -31,7 +32,14 @@ test('nothing of a configuration is left when another has taken its place, thoug
     takeDropped: () => 0,
   })
   const events = { onKeysFailed() {}, onKeysChanged() {} }
-  const serving = serve({ config: configOf(0), log, board: Board.create(1), id: 0, events })
+  const serving = serve({
+    config: configOf(0),
+    log,
+    board: Board.create(1),
+    blocks: new Blocks(),
+    id: 0,
+    events,
+  })
   const { ports } = await serving.listen({ plain: 0, tls: null }, false)
   const url = `http://127.0.0.1:${ports.plain}`
   const { client } = await pair(`${url}/sockets`, sockets)

@@ -19,6 +19,7 @@ import type { LimitEvents } from '../limits/limits.ts'
 import { LocalStore } from '../limits/local-store.ts'
 import { Slots } from '../limits/slots.ts'
 import type { Ports } from '../listening.ts'
+import type { AskedBlocks } from '../store/blocks.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Board } from './board.ts'
@@ -62,6 +63,7 @@ export interface ServeOptions {
   readonly config: GatewayConfig
   readonly log: Log
   readonly board: Board
+  readonly blocks: AskedBlocks
   readonly id: number
   readonly events: KeyEvents
   readonly shared?: Omit<Shared, 'limits'>
@@ -77,10 +79,10 @@ interface Generation {
 }
 
 export function serve(options: ServeOptions): Serving {
-  const { log, board, id, events, shared, shed } = options
+  const { log, board, blocks, id, events, shared, shed } = options
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
-  const lifetimes = new Lifetimes(options.config.identity.leeway, revocations)
+  const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
   const limits = new LocalStore(board.limits, new Slots(board.limits, board.era))
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
@@ -98,6 +100,7 @@ export function serve(options: ServeOptions): Serving {
       ...shared,
       keys,
       revocations,
+      blocks,
       signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
         log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
       ),

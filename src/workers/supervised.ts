@@ -166,6 +166,7 @@ export class SupervisedWorker {
     const thread = new Worker(ENTRY, {
       name: `worker ${this.id}`,
       workerData,
+      transferList: [workerData.blocks.port],
       // Policies in a config module may read it
       env: workerData.source.env as NodeJS.Dict<string>,
       resourceLimits: { maxOldGenerationSizeMb: heapLimit },

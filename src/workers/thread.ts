@@ -7,6 +7,7 @@ import type { GatewayConfig } from '../config/schema.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
 import { Shedding } from './balance.ts'
+import { FollowedBlocks } from './block-feed.ts'
 import { Board } from './board.ts'
 import { surviveFaults } from './faults.ts'
 import { type FromWorker, faultOf, type Prepare, type ToWorker, type WorkerData } from './messages.ts'
@@ -22,6 +23,7 @@ const { id, workers } = data
 const supervisor = parentPort!
 const post = (message: FromWorker): void => supervisor.postMessage(message)
 const board = Board.attach(data.board)
+const blocks = new FollowedBlocks(data.blocks)
 const ask = (): void => post({ kind: 'keys wanted' })
 let keys = new RemoteKeySource(data.keys, ask)
 let serving: Serving | null = null
@@ -85,6 +87,7 @@ async function build(): Promise<void> {
     config,
     log,
     board,
+    blocks,
     id,
     // The supervisor, who fetches them, logs it
     events: { onKeysFailed: () => {}, onKeysChanged: () => {} },

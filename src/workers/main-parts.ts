@@ -1,0 +1,51 @@
+/** What the main thread has open for the whole process, whether it serves or supervises. */
+
+import type { Logger } from 'pino'
+import type { GatewayConfig } from '../config/schema.ts'
+import type { RedisLink } from '../redis/link.ts'
+import { openMainLink } from '../redis/main-link.ts'
+import { Blocking } from './blocking.ts'
+import { within } from './drain.ts'
+
+export interface MainParts {
+  /** Null: no Redis is configured. */
+  readonly link: RedisLink | null
+  readonly blocking: Blocking
+  /** What should be known before the first request is known by then, or is not waited for any longer. */
+  prepared(): Promise<void>
+  /** To be called behind the last exchange. */
+  close(): Promise<void>
+}
+
+/** Seconds that a start waits for what others know. */
+const PATIENCE = 2
+
+export async function openMainParts(config: GatewayConfig, logger: Logger): Promise<MainParts> {
+  const link = await openMainLink(config, logger)
+  const blocking = new Blocking()
+  const shared = link === null ? null : await shareBlocks(blocking, link, logger)
+  return {
+    link,
+    blocking,
+    async prepared() {
+      if (shared === null || (await within(PATIENCE, shared.known))) return
+      logger.warn('Blocks of other gateways are not known yet: Redis does not answer')
+      void shared.known.then(() => logger.info('Blocks of other gateways are known'))
+    },
+    async close() {
+      shared?.close()
+      blocking.close()
+      link?.close()
+    },
+  }
+}
+
+async function shareBlocks(blocking: Blocking, link: RedisLink, logger: Logger) {
+  const { SharedBlocks } = await import('../redis/shared-blocks.ts')
+  const shared = new SharedBlocks(link, blocking, {
+    onRefused: reason => logger.error({ reason }, 'Blocks cannot be shared: Redis refuses'),
+    onLost: count => logger.error({ count }, 'Blocks of other gateways found no room'),
+  })
+  blocking.shareWith(shared)
+  return shared
+}
