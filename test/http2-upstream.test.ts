@@ -52,7 +52,7 @@ before(async () => {
         path: '/hasty/*',
         auth: 'none',
         upstream: 'service',
-        timeouts: { firstByte: '400ms', idle: '400ms' },
+        timeouts: { firstByte: '1s', idle: '1s' },
       },
       {
         path: '/passing',
