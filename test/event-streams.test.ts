@@ -290,6 +290,17 @@ describe('the right of an event stream', { timeout: 60_000 }, () => {
     assert.match(text(), /^data: begun\n\nevent: error\n/)
   })
 
+  test('ends with its token, though its client takes nothing: the upstream is let go of', async () => {
+    const { answer, response } = await stream('telling', { claims: { exp: expiringSoon() } })
+    response.pause()
+    const closed = new Promise(resolve => answer.once('close', resolve))
+    const event = `data: ${'x'.repeat(200_000)}\n\n`
+    // Until all buffers are full
+    for (; !answer.destroyed && answer.writableLength < 1_000_000; await delay(1)) answer.write(event)
+    await closed
+    response.destroy()
+  })
+
   test('is not needed by a request that is already running: an answer to POST finishes', async () => {
     const exp = expiringSoon()
     const { answer, next, ended, text } = await stream('plain', { claims: { exp }, method: 'POST' })
