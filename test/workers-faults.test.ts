@@ -134,10 +134,12 @@ async function heldInBoth(context: TestContext, env: Record<string, string> = {}
   return { gateway, held, connections: placed.map(({ connection }) => connection) }
 }
 
+/** Its exit code and signal, once all of its log is here as well. */
+const whenOver = ({ child }: WorkersGateway): Promise<unknown[]> => once(child, 'close')
+
 test('SIGTERM lets the streams of all workers finish', async context => {
   const { gateway, held, connections } = await heldInBoth(context)
-  // Its log is whole only then
-  const exited = once(gateway.child, 'close')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   await refused(gateway.port)
   for (const { response } of held) response.end('last')
@@ -156,7 +158,7 @@ test('SIGTERM lets the streams of all workers finish', async context => {
 
 test('SIGTERM cuts the streams of all workers when the time is up', async context => {
   const { gateway, connections } = await heldInBoth(context, { GATEWAY_DRAIN_TIMEOUT: '1' })
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   assert.deepEqual(await exited, [0, null])
   for (const connection of connections) assert.notEqual(await connection.ended(), 'open')
@@ -165,7 +167,7 @@ test('SIGTERM cuts the streams of all workers when the time is up', async contex
 
 test('a second signal does not wait, and what was logged is written', async context => {
   const { gateway, connections } = await heldInBoth(context)
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   await refused(gateway.port)
   gateway.child.kill('SIGTERM')
@@ -178,7 +180,7 @@ test('a worker that is stuck is ended with the drain time', async context => {
   const gateway = await started(context, { GATEWAY_DRAIN_TIMEOUT: '1' })
   const connection: Connection = await openConnection(gateway.port)
   connection.write('GET /spin HTTP/1.1\r\nHost: a\r\n\r\n')
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   await until(
     'one does not answer',
     async () =>
