@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { send } from './support/client.ts'
 import { configDirectory } from './support/config.ts'
 import { type Connection, openConnection } from './support/connection.ts'
@@ -208,6 +209,24 @@ test('a worker whose loop hangs is replaced, and the others serve meanwhile', as
   assert.equal((await ask(other!.connection, '/who')).status, 200)
   await until('it is replaced', async () =>
     (await workersOf(gateway)).every(({ state }) => state === 'ready'),
+  )
+  assert.equal(await gateway.stop(), 0)
+})
+
+test('a process that stands still as a whole, and goes on, loses none of its workers', async context => {
+  const gateway = await started(context)
+  const [one, other] = [...(await placedConnections(gateway.port, 1)).values()].map(([first]) => first!)
+  gateway.child.kill('SIGSTOP')
+  // Longer than a loop may hang
+  await delay(12_000)
+  gateway.child.kill('SIGCONT')
+  for (const { connection, thread } of [one!, other!])
+    assert.equal((await ask(connection, '/who')).body, thread)
+  // Two looks of the supervisor later
+  await delay(2_500)
+  assert.deepEqual(
+    (await workersOf(gateway)).map(({ restarts }) => restarts),
+    [0, 0],
   )
   assert.equal(await gateway.stop(), 0)
 })
