@@ -37,6 +37,7 @@ let session: ClientHttp2Session
 function serve(path: string, body: Readable, answer: (status: number, text: string) => void): void {
   const upload: Seen = { received: 0, ended: undefined }
   seen.set(path, upload)
+  if (path.includes('/deaf')) return void body.pause()
   const hash = createHash('sha256')
   const refuses = path.includes('/refuse')
   let refused = false
@@ -95,8 +96,8 @@ after(async () => {
 const post = (path: string, headers: Record<string, string> = {}): ClientHttp2Stream =>
   session.request({ ':method': 'POST', ':path': path, ...headers })
 
-/** Sends zeros as fast as they are taken, until there were enough or the stream is over. */
-function pour(stream: ClientHttp2Stream, bytes: number): void {
+/** Sends zeros as fast as they are taken, until there were enough or the stream is over. Gives what has been sent. */
+function pour(stream: ClientHttp2Stream, bytes: number): () => number {
   const chunk = Buffer.alloc(65_536)
   let left = bytes
   const more = (): void => {
@@ -108,6 +109,7 @@ function pour(stream: ClientHttp2Stream, bytes: number): void {
   }
   stream.on('drain', more)
   more()
+  return () => bytes - left
 }
 
 for (const to of ['older', 'modern']) {
@@ -152,6 +154,20 @@ for (const to of ['older', 'modern']) {
       const { status, text } = await answered
       assert.deepEqual([status, (JSON.parse(text) as { code: string }).code], [408, 'request_timeout'])
       await until('the service knows', () => seen.get(`/${to}/pausing`)?.ended === 'broken')
+    })
+
+    test('has to wait where the service takes nothing, and the gateway holds no more than a window of it', async () => {
+      await writeFile(`/proc/${gateway.child.pid}/clear_refs`, '5')
+      const before = await peak()
+      const stream = post(`/${to}/deaf`)
+      const answered = answerTo(stream)
+      const sent = pour(stream, GB)
+      const { status } = await answered
+      // For what the service has not taken, or not answered
+      assert.equal(status, 504)
+      assert.ok(sent() < ON_ITS_WAY, `${sent()} bytes were taken`)
+      const grown = (await peak()) - before
+      assert.ok(grown < 64 * MB, `${Math.round(grown / MB)} MB more`)
     })
 
     for (const kind of ['reads-on', 'stops']) {

@@ -290,7 +290,7 @@ function bodyOf(stream: ServerHttp2Stream, pace: BodyPace): IncomingBody {
     if (bytes !== null) take(bytes)
     if (paused) return
     if (ended) body.end(trailers)
-    else stream._read(0)
+    else read.call(stream, 0)
   }
 
   function take(bytes: Buffer): void {
@@ -298,9 +298,13 @@ function bodyOf(stream: ServerHttp2Stream, pace: BodyPace): IncomingBody {
     body.settle()
   }
 
-  const { push } = stream
+  const { push, _read: read } = stream
   stream.push = (chunk: Buffer | null, encoding?: BufferEncoding) =>
     push.call(stream, chunk, encoding) && !paused
+  // A stream that flows asks for more by itself: without this the client would never have to wait.
+  stream._read = size => {
+    if (!paused) read.call(stream, size)
+  }
   stream.on('data', (chunk: Buffer) => {
     if (paused) held.append(chunk, 0, chunk.length)
     else take(chunk)
