@@ -63,6 +63,11 @@ const CONNECTION_WINDOW = 1_048_576
 /** MB of frames, streams and sections that one connection may cause; streams beyond it are refused. */
 const MIN_SESSION_MEMORY = 16
 const SESSION_MEMORY_PER_STREAM = 0.16
+/**
+ * What streams that were broken off had not sent counts against that for ever: before all others are refused for it, the
+ * client is asked to come back through another connection.
+ */
+const MAX_UNSENT_BYTES = 8 * 1_048_576
 /** The frame parser's own limit on resets stands far behind ours, which says why. */
 const NATIVE_RESETS = 4_096
 
@@ -93,6 +98,8 @@ export class Http2Connection implements Expiring, OpenConnection {
   #phase: Phase = 'greeting'
   /** Streams that have not closed. */
   #open = 0
+  /** Bytes, of all streams that have. */
+  #unsent = 0
 
   /** @param socket what was read of it stands in its buffer */
   constructor(socket: Socket, host: Http2Host) {
@@ -160,6 +167,12 @@ export class Http2Connection implements Expiring, OpenConnection {
   /** A request was given up by the client, or broken off for what it did. */
   takenBack(): void {
     if (this.#resets.exceeded()) this.#sendAway('requests taken back')
+  }
+
+  /** A stream has closed that was given more than it sent. */
+  leftUnsent(bytes: number): void {
+    this.#unsent += bytes
+    if (this.#unsent > MAX_UNSENT_BYTES) this.retire()
   }
 
   tellWhenFinished(stream: ServerHttp2Stream): void {
