@@ -60,8 +60,8 @@ before(async () => {
   plain = await http2Upstream(request => plainService(request))
   const upstream = (url: string) => ({ url, protocol: 'h2c' as const })
   const config: GatewayOptions = {
-    server: { http2: { cleartext: true }, bodyTimeout: '300ms' },
-    client: { timeouts: { firstByte: '400ms' } },
+    server: { http2: { cleartext: true }, bodyTimeout: '1s' },
+    client: { timeouts: { firstByte: '1500ms' } },
     routes: [
       { path: `/${SERVICE}/*`, upstream: upstream(server.url), bodyLimit: '4MB' },
       { path: '/nyro.test.Down/*', auth: 'none', upstream: upstream('http://127.0.0.1:1') },
@@ -201,7 +201,7 @@ describe('a stream', () => {
       call.write({ text: 'one' })
       await until('the first arrived', () => heard.length === 1)
       // Longer than a body may pause and a service may take to answer, on this gateway
-      await new Promise(resolve => setTimeout(resolve, 900))
+      await new Promise(resolve => setTimeout(resolve, 1_800))
       call.write({ text: 'two' })
       call.end()
     }, signedIn)
@@ -277,11 +277,11 @@ describe('a call that ends early', () => {
       call.on('cancelled', () => cancelled.resolve())
     }) as never
     await assert.rejects(
-      client.say({ text: '' }, { ...signedIn, deadline: 300 }),
+      client.say({ text: '' }, { ...signedIn, deadline: 1_500 }),
       fails(status.DEADLINE_EXCEEDED, /./),
     )
     await cancelled.promise
-    assert.ok(left > 0 && left <= 300, `${left} ms left`)
+    assert.ok(left > 0 && left <= 1_500, `${left} ms left`)
   })
 
   test('by its deadline is ended by the gateway, though neither side looks at its clock', async () => {
@@ -301,12 +301,12 @@ describe('a call that ends early', () => {
       return request(session, { ':method': 'POST', ':path': path, ...fields }, 'a message')
     }
     try {
-      const silent = await call('Say', '200m')
+      const silent = await call('Say', '1200m')
       assert.equal(silent.status, 200)
       assert.equal(silent.headers['grpc-status'], String(status.DEADLINE_EXCEEDED))
       assert.equal(silent.headers['grpc-message'], 'The deadline of the call has passed.')
       assert.equal(silent.code, 0)
-      const begun = await call('Tell', '300000u')
+      const begun = await call('Tell', '1300000u')
       assert.equal(begun.text, 'begun')
       assert.equal(begun.trailers['grpc-status'], String(status.DEADLINE_EXCEEDED))
       const passed = await call('Say', '0m')
@@ -319,8 +319,8 @@ describe('a call that ends early', () => {
     }
     const [first, second, third, ...more] = timeouts
     for (const [text, whole] of [
-      [first, 200],
-      [second, 300],
+      [first, 1_200],
+      [second, 1_300],
     ] as const) {
       const left = parseTimeout(text!)!
       assert.ok(left > 0 && left < whole, `${text} left of ${whole} ms`)

@@ -26,7 +26,7 @@ test('a pool that closes while it connects serves those who wait, then its conne
       text += chunk
     })
     stream.once('close', () => {
-      session.released()
+      session.released(0)
       answered.resolve(text)
     })
   }

@@ -12,8 +12,11 @@ const MAX_PAUSE_MS = 30_000
 /** A worker that lived this long has not died of how it starts: the pauses begin anew. */
 const SOUND_LIFE_MS = 60_000
 
-/** A loop that has not turned for so long serves nobody, and what hangs in it will not end by itself. */
-const HANGING_MS = 10_000
+/**
+ * A loop that has not turned for so many looks, a second apart, serves nobody, and what hangs in it will not end by itself.
+ * Looks and not time: a process that was frozen as a whole has had no turns and no looks either.
+ */
+const HANGING_LOOKS = 10
 
 export interface SupervisedEvents {
   onMessage(worker: SupervisedWorker, message: FromWorker): void
@@ -49,7 +52,8 @@ export class SupervisedWorker {
   #ports: Ports | null = null
   #failures = 0
   #beats = -1
-  #heardAt = 0
+  /** Looks since its loop was last seen to turn. */
+  #silentLooks = 0
   #retry: NodeJS.Timeout | undefined
   /** The thread that was told to prepare itself. */
   #prepared: Worker | null = null
@@ -138,15 +142,14 @@ export class SupervisedWorker {
     return this.#ended.promise
   }
 
-  /** Called now and then with a number that grows while its loop turns: one that hangs for long is replaced. */
+  /** Called once a second with a number that grows while its loop turns: one that hangs for long is replaced. */
   watch(beats: number): void {
-    const now = performance.now()
     if (beats !== this.#beats || this.#thread === null) {
       this.#beats = beats
-      this.#heardAt = now
-    } else if (now - this.#heardAt > HANGING_MS) {
-      this.#heardAt = now
-      this.#error = new Error(`it did not respond for ${HANGING_MS / 1000} s`)
+      this.#silentLooks = 0
+    } else if (++this.#silentLooks > HANGING_LOOKS) {
+      this.#silentLooks = 0
+      this.#error = new Error(`it did not respond for ${HANGING_LOOKS} s`)
       void this.#thread.terminate()
     }
   }
