@@ -209,6 +209,10 @@ export class Exchange {
   upstream = ''
   /** Times the upstream was called. */
   attempts = 0
+  /** `performance.now()` when it was first asked for; 0: never. */
+  upstreamBeganAt = 0
+  /** `performance.now()` when its answer was whole; 0: it is not, or was given up. */
+  upstreamEndedAt = 0
 
   // Written at the end, by edge/answer
   status = 0
@@ -277,6 +281,12 @@ export class Exchange {
   /** The one that works for this exchange right now; null: it is done. */
   onAbort(working: Abortable | null): void {
     this.#working = working
+  }
+
+  /** Begins to count the time that the upstream works for it: the first time counts. */
+  upstreamBegins(time: number): void {
+    if (this.upstreamBeganAt === 0) this.upstreamBeganAt = time
+    this.upstreamEndedAt = 0
   }
 
   /** Called by the edge when the client left. */

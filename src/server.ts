@@ -6,10 +6,15 @@ import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
+import { usageRecorder } from './usage/recorder.ts'
 import { Board } from './workers/board.ts'
-import { drain } from './workers/drain.ts'
+import { drain, within } from './workers/drain.ts'
+import { openMainParts } from './workers/main-parts.ts'
 import { Reloader, type ReloadOutcome } from './workers/reload.ts'
 import { serve } from './workers/serve.ts'
+
+/** Seconds to write down what was counted when the end is forced. */
+const ABANDON_GRACE = 0.2
 
 export interface RunningGateway {
   readonly url: string
@@ -59,6 +64,8 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1, config.limits?.maxKeys)
+  const parts = await openMainParts(config, logger, 0)
+  const { usage } = parts
   const serving = serve({
     config,
     log,
@@ -68,6 +75,7 @@ export async function startAlone(
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
       onKeysChanged: keys => logger.info({ keys }, 'JWKS fetched'),
     },
+    usage: usage === null ? null : usageRecorder(usage.ledger.totals, usage.ledger.calendar.timeZone),
   })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   serving.start()
@@ -77,6 +85,7 @@ export async function startAlone(
     front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
     serving.release()
+    await parts.close()
     throw error
   }
   const startedAt = performance.now()
@@ -95,6 +104,7 @@ export async function startAlone(
                 return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
               },
               board,
+              usage: usage?.ledger ?? null,
             },
             config.admin.port,
           )
@@ -102,6 +112,7 @@ export async function startAlone(
     serving.cut()
     await serving.close()
     serving.release()
+    await parts.close()
     throw error
   }
   const reloader = new Reloader({
@@ -145,10 +156,12 @@ export async function startAlone(
       await drain(reloader.config, board, log, serving)
       await admin?.close()
       serving.release()
+      await parts.close()
       logger.info('Gateway stopped')
       await log.finish()
     },
     async abandon() {
+      await within(ABANDON_GRACE, parts.close())
       log.flush()
     },
   }

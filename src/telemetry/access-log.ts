@@ -24,7 +24,8 @@ export function accessLog(log: Log): ExchangeObserver {
   }
 }
 
-function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
+/** `error`: the gateway or an upstream failed at it. `warning`: it was refused, or the client left. */
+export function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   const { error, status, outcome } = exchange
   if (error !== null && error.entry.source !== 'client') return 'error'
   if (status >= 500 || outcome === 'broken') return 'error'

@@ -4,6 +4,7 @@ import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
+import type { WorkerUsage } from '../usage/open.ts'
 import type { BoardBuffers } from './board.ts'
 
 /** What a worker is given when it starts. */
@@ -17,6 +18,8 @@ export interface WorkerData {
   /** Whether log lines are for people: the worker's own stdout says nothing about that. */
   readonly pretty: boolean
   readonly board: BoardBuffers
+  /** How it counts usage; null: it does not. */
+  readonly usage: WorkerUsage | null
   /** TLS sessions are resumed with any worker. */
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */

@@ -19,6 +19,7 @@ import { isPretty, type Log, openLog } from '../telemetry/log.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
 import { FetchedKeys } from './fetched-keys.ts'
+import { type MainParts, openMainParts } from './main-parts.ts'
 import type { FromWorker, Prepare } from './messages.ts'
 import { claimPorts } from './port.ts'
 import { Reloader } from './reload.ts'
@@ -41,7 +42,8 @@ export async function startSupervisor(
   load: () => Promise<Loaded>,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const supervisor = new Supervisor(config, source, count, load, log)
+  const parts = await openMainParts(config, log.logger, count)
+  const supervisor = new Supervisor(config, source, count, load, log, parts)
   try {
     return await supervisor.start()
   } catch (error) {
@@ -55,6 +57,7 @@ const WATCH_MS = 1_000
 class Supervisor {
   readonly #log: Log
   readonly #board: Board
+  readonly #parts: MainParts
   readonly #workers: readonly SupervisedWorker[]
   readonly #reloader: Reloader
   /** What a thread is made of that starts now. */
@@ -68,7 +71,9 @@ class Supervisor {
     count: number,
     load: () => Promise<Loaded>,
     log: Log,
+    parts: MainParts,
   ) {
+    this.#parts = parts
     this.#log = log
     this.#board = Board.create(count, config.limits?.maxKeys)
     this.#source = source
@@ -96,6 +101,7 @@ class Supervisor {
           fixed,
           pretty,
           board: this.#board.buffers,
+          usage: parts.usage?.workers[id] ?? null,
           ticketKeys,
           keys: this.#keys?.keys ?? null,
         }
@@ -133,6 +139,7 @@ class Supervisor {
         draining: () => board.phase === 'draining',
         workers: () => this.#workers,
         board,
+        usage: this.#parts.usage?.ledger ?? null,
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
@@ -166,6 +173,7 @@ class Supervisor {
   async giveUp(): Promise<void> {
     this.#keys?.stop()
     await Promise.all(this.#workers.map(worker => worker.terminate()))
+    await this.#parts.close()
   }
 
   #take(worker: SupervisedWorker, message: FromWorker): void {
@@ -272,6 +280,7 @@ class Supervisor {
     })
     await this.#admin?.close()
     this.#keys?.stop()
+    await this.#parts.close()
     this.#log.logger.info('Gateway stopped')
     await this.#log.finish()
   }
@@ -301,6 +310,7 @@ class Supervisor {
 
   async #abandon(): Promise<void> {
     if (!(await within(ABANDON_GRACE, this.#end('abandon')))) await this.#terminate()
+    await within(ABANDON_GRACE, this.#parts.close())
     this.#log.flush()
   }
 }

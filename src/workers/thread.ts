@@ -6,6 +6,8 @@ import { type ConfigSource, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
+import { usageRecorder } from '../usage/recorder.ts'
+import { RingSink } from '../usage/ring-sink.ts'
 import { Shedding } from './balance.ts'
 import { Board } from './board.ts'
 import { surviveFaults } from './faults.ts'
@@ -24,6 +26,7 @@ const post = (message: FromWorker): void => supervisor.postMessage(message)
 const board = Board.attach(data.board)
 const ask = (): void => post({ kind: 'keys wanted' })
 let keys = new RemoteKeySource(data.keys, ask)
+const usage = data.usage === null ? null : new RingSink(data.usage.ring)
 let serving: Serving | null = null
 let preparation: Promise<Prepared> | null = null
 
@@ -91,10 +94,12 @@ async function build(): Promise<void> {
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
+    usage: usage === null ? null : usageRecorder(usage, data.usage!.timeZone),
   })
   serving.start()
   const tick = (): void => {
     serving!.publish()
+    usage?.retry()
     board.counters.cell(id, 'beats').add(1)
     const counts = board.serving.map(each => board.connections(each))
     shedding.tick(board.connections(id), counts)
@@ -160,6 +165,7 @@ function report(): void {
 async function close(): Promise<void> {
   await serving?.close()
   serving?.release()
+  await usage?.finish()
   end(0)
 }
 

@@ -1,0 +1,77 @@
+/** Counts each exchange at its end, for the company that it was for and the route that it took, on the day that it ended. */
+
+import type { Exchange, ExchangeObserver } from '../exchange.ts'
+import { levelOf } from '../telemetry/access-log.ts'
+import { now } from '../wire/clock.ts'
+import { Account, type UsageSink } from './account.ts'
+import { Calendar } from './calendar.ts'
+
+/** Accounts that are remembered at a time; then all are found anew. */
+const MAX_ACCOUNTS = 65_536
+/** Longer names are cut: an account is written down for each day. */
+const MAX_NAME = 512
+
+export function usageRecorder(
+  sink: UsageSink,
+  timeZone: string,
+  clock: () => number = Date.now,
+): ExchangeObserver {
+  const calendar = new Calendar(timeZone)
+  /** Route → company → account, of one day. */
+  const accounts = new Map<string, Map<string, Account>>()
+  let day = ''
+  let count = 0
+
+  const open = (route: string, company: string): Account => {
+    if (count >= MAX_ACCOUNTS) forget()
+    let companies = accounts.get(route)
+    if (companies === undefined) {
+      companies = new Map()
+      accounts.set(route, companies)
+    }
+    const account = new Account(day, company.slice(0, MAX_NAME), route.slice(0, MAX_NAME))
+    companies.set(company, account)
+    count++
+    return account
+  }
+  const forget = (): void => {
+    accounts.clear()
+    count = 0
+  }
+
+  return function recordUsage(exchange) {
+    const today = calendar.dayOf(clock())
+    if (today !== day) {
+      forget()
+      day = today
+    }
+    const route = exchange.route === null ? '' : exchange.route.name
+    const company = exchange.identity?.companyId ?? ''
+    const account = accounts.get(route)?.get(company) ?? open(route, company)
+    const level = levelOf(exchange)
+    const isError = level === 'error'
+    // Who left before the end was refused nothing.
+    const isRefused = level === 'warning' && exchange.outcome === 'answered'
+    sink.add(
+      account,
+      1,
+      isError ? 1 : 0,
+      isRefused ? 1 : 0,
+      exchange.bytesReceived + (exchange.body === null ? 0 : exchange.body.received),
+      exchange.bytesSent,
+      countable(exchange.cost),
+      upstreamSeconds(exchange),
+    )
+  }
+}
+
+/** A policy may have written anything: what is no amount would spoil the sum for good. */
+function countable(cost: number): number {
+  return cost >= 0 && cost <= Number.MAX_SAFE_INTEGER ? cost : 0
+}
+
+/** From the first call, waiting for a connection included, to the end of its answer, or of the exchange where that came before. */
+function upstreamSeconds({ upstreamBeganAt, upstreamEndedAt }: Exchange): number {
+  if (upstreamBeganAt === 0) return 0
+  return ((upstreamEndedAt === 0 ? now() : upstreamEndedAt) - upstreamBeganAt) / 1000
+}
