@@ -24,7 +24,7 @@ const SCHEMA = `
   CREATE TABLE quotas (
     period TEXT NOT NULL,
     key TEXT NOT NULL,
-    used INTEGER NOT NULL,
+    used REAL NOT NULL,
     PRIMARY KEY (period, key)
   ) STRICT, WITHOUT ROWID;
   PRAGMA user_version = ${SCHEMA_VERSION};

@@ -5,7 +5,7 @@ export interface QuotaEntry {
   readonly key: string
   /** The calendar day or month, as whoever counts names it. */
   readonly period: string
-  /** Not what was added, but how much it is in all. */
+  /** How much it is in all, not what was added; cost units may be fractions. */
   readonly used: number
 }
 
@@ -23,10 +23,10 @@ export class QuotaTable {
     return new Map(rows.map(({ key, used }) => [String(key), Number(used)]))
   }
 
-  /** Writes all of them, or none. Less than what is known already is a count that came late: the more stays. */
+  /** Writes all of them, or none, over what is there. */
   saveQuotas(entries: readonly QuotaEntry[]): void {
     const save = this.#database.prepare(
-      'INSERT INTO quotas (period, key, used) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = MAX(used, excluded.used)',
+      'INSERT INTO quotas (period, key, used) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used',
     )
     inTransaction(this.#database, () => {
       for (const { period, key, used } of entries) save.run(period, key, used)
