@@ -211,7 +211,7 @@ export class Exchange {
   attempts = 0
   /** `performance.now()` when it was first asked for; 0: never. */
   upstreamBeganAt = 0
-  /** `performance.now()` when its answer was whole; 0: it is not, or was given up. */
+  /** `performance.now()` when the last byte of a streamed answer came from it; 0: not before the exchange ended. */
   upstreamEndedAt = 0
 
   // Written at the end, by edge/answer
@@ -219,6 +219,8 @@ export class Exchange {
   error: GatewayError | null = null
   bytesSent = 0
   outcome: Outcome | null = null
+  /** `performance.now()` at the end, for all who are told of it: reading the clock is no small part of what they do. */
+  endedAt = 0
   /** Set where the gateway ended a WebSocket or an event stream. */
   endReason: EndReason | null = null
   /** The first close code that was seen of a WebSocket, or that the gateway sent. */

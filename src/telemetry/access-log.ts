@@ -3,7 +3,6 @@
 import { GatewayError } from '../errors.ts'
 import type { Client, Exchange, ExchangeObserver, RouteInfo } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
-import { now } from '../wire/clock.ts'
 import { describeError, type Log, type LogLevel } from './log.ts'
 
 /**
@@ -40,7 +39,7 @@ export function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
 function accessLine(exchange: Exchange, level: LogLevel): string {
   const { error, identity, body, client, route } = exchange
   const status = exchange.status === 0 ? (error?.status ?? 0) : exchange.status
-  const duration = Math.round((now() - exchange.startedAt) * 1000) / 1e6
+  const duration = Math.round((exchange.endedAt - exchange.startedAt) * 1000) / 1e6
   const received = body === null ? exchange.bytesReceived : body.received
   let line =
     `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +

@@ -209,7 +209,7 @@ class Http2Attempt implements CallListener, SessionClient, Abortable {
   }
 
   onEnd(trailers: FieldLines): void {
-    this.#exchange.upstreamEndedAt = now()
+    if (this.#settled) this.#exchange.upstreamEndedAt = now()
     // From here on nothing that happens to this exchange is about its upstream any more.
     this.#exchange.onAbort(null)
     this.#clearDeadline()

@@ -164,7 +164,7 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
   }
 
   onEnd(trailers: FieldLines): void {
-    this.#exchange.upstreamEndedAt = now()
+    if (this.#settled) this.#exchange.upstreamEndedAt = now()
     // From here on the connection may serve others: nothing that happens to this exchange is about it any more.
     this.#exchange.onAbort(null)
     if (this.#upload !== null && !this.#upload.whole) {

@@ -1,7 +1,7 @@
 /** The days of a time zone. */
 
 /** Every offset in use today is a multiple of a quarter of an hour, so no day begins within one. */
-const QUARTER_MS = 15 * 60_000
+export const QUARTER_MS = 15 * 60_000
 
 export class Calendar {
   readonly timeZone: string

@@ -2,14 +2,15 @@
 
 import type { Exchange, ExchangeObserver } from '../exchange.ts'
 import { levelOf } from '../telemetry/access-log.ts'
-import { now } from '../wire/clock.ts'
 import { Account, type UsageSink } from './account.ts'
-import { Calendar } from './calendar.ts'
+import { Calendar, QUARTER_MS } from './calendar.ts'
 
 /** Accounts that are remembered at a time; then all are found anew. */
 const MAX_ACCOUNTS = 65_536
 /** Longer names are cut: an account is written down for each day. */
 const MAX_NAME = 512
+/** Milliseconds after which the clock on the wall is looked at again, for it may have been set. */
+const DAY_CHECK_MS = 1_000
 
 export function usageRecorder(
   sink: UsageSink,
@@ -20,6 +21,8 @@ export function usageRecorder(
   /** Route → company → account, of one day. */
   const accounts = new Map<string, Map<string, Account>>()
   let day = ''
+  /** `performance.now()`: until then it is the same day. */
+  let sameUntil = 0
   let count = 0
 
   const open = (route: string, company: string): Account => {
@@ -39,12 +42,17 @@ export function usageRecorder(
     count = 0
   }
 
+  const checkDay = (at: number): void => {
+    const time = clock()
+    sameUntil = at + Math.min(DAY_CHECK_MS, QUARTER_MS - (time % QUARTER_MS))
+    const today = calendar.dayOf(time)
+    if (today === day) return
+    forget()
+    day = today
+  }
+
   return function recordUsage(exchange) {
-    const today = calendar.dayOf(clock())
-    if (today !== day) {
-      forget()
-      day = today
-    }
+    if (exchange.endedAt >= sameUntil) checkDay(exchange.endedAt)
     const route = exchange.route === null ? '' : exchange.route.name
     const company = exchange.identity?.companyId ?? ''
     const account = accounts.get(route)?.get(company) ?? open(route, company)
@@ -71,7 +79,7 @@ function countable(cost: number): number {
 }
 
 /** From the first call, waiting for a connection included, to the end of its answer, or of the exchange where that came before. */
-function upstreamSeconds({ upstreamBeganAt, upstreamEndedAt }: Exchange): number {
+function upstreamSeconds({ upstreamBeganAt, upstreamEndedAt, endedAt }: Exchange): number {
   if (upstreamBeganAt === 0) return 0
-  return ((upstreamEndedAt === 0 ? now() : upstreamEndedAt) - upstreamBeganAt) / 1000
+  return ((upstreamEndedAt === 0 ? endedAt : upstreamEndedAt) - upstreamBeganAt) / 1000
 }
