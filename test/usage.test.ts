@@ -1,0 +1,410 @@
+/** Usage end to end: what clients did is what the admin port, the command line and the file say, whatever happens between. */
+
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { bearer, open, send } from './support/client.ts'
+import { type ConfigDirectory, configDirectory } from './support/config.ts'
+import { type GatewayProcess, runCommand, startGateway } from './support/gateway.ts'
+import { type HttpUpstream, httpUpstream } from './support/http-upstream.ts'
+import { exchangeRaw } from './support/raw.ts'
+import { needsRedis, startRedis } from './support/redis.ts'
+import { claims, token } from './support/token.ts'
+import { until } from './support/until.ts'
+import { echo, pair, socketService } from './support/websocket.ts'
+
+const CONFIG = `
+import { defineGateway, type Policy } from 'nyro-gateway'
+
+const exit: Policy = () => process.exit(7)
+const priced: Policy = (exchange, next) => {
+  exchange.cost = 2.5
+  return next(exchange)
+}
+
+export default defineGateway({
+  usage: { file: '\${USAGE_FILE}' },
+  routes: [
+    { name: 'orders', path: '/orders/*', upstream: '\${UPSTREAM}' },
+    { name: 'reports', path: '/reports', respond: { body: 'report' }, policies: [priced] },
+    { name: 'sockets', path: '/sockets', upstream: '\${SOCKETS:-http://127.0.0.1:1}' },
+    { name: 'dead', path: '/dead', upstream: 'http://127.0.0.1:1' },
+    { path: '/exit', auth: 'none', respond: {}, policies: [exit] },
+  ],
+})
+`
+
+interface Row {
+  readonly company: string | null
+  readonly route: string | null
+  readonly requests: number
+  readonly errors: number
+  readonly refused: number
+  readonly bytes_in: number
+  readonly bytes_out: number
+  readonly cost: number
+  readonly upstream_seconds: number
+}
+
+const today = (): string => new Date().toISOString().slice(0, 10)
+const ofCompany = (company: string): Record<string, string> =>
+  bearer(token(claims({ app_metadata: { company_id: company } })))
+
+async function usageOf(gateway: GatewayProcess, query = ''): Promise<Row[]> {
+  const answer = await send(`${gateway.adminUrl}/usage?by=company,route${query}`)
+  assert.equal(answer.status, 200, answer.text)
+  return answer.json().rows
+}
+
+/** The row of one company and route, or zeroes. */
+async function rowOf(gateway: GatewayProcess, company: string | null, route: string | null): Promise<Row> {
+  const rows = await usageOf(gateway)
+  const none = { requests: 0, errors: 0, refused: 0, bytes_in: 0, bytes_out: 0, cost: 0, upstream_seconds: 0 }
+  return rows.find(row => row.company === company && row.route === route) ?? { company, route, ...none }
+}
+
+/** Exchanges are counted when they have ended, which may be a moment after their last byte arrived. */
+function counted(
+  gateway: GatewayProcess,
+  company: string | null,
+  route: string | null,
+  requests: number,
+): Promise<Row> {
+  return until(`${requests} requests of ${company} are counted`, async () => {
+    const row = await rowOf(gateway, company, route)
+    assert.ok(row.requests <= requests, `${row.requests} instead of ${requests}`)
+    return row.requests === requests && row
+  })
+}
+
+for (const workers of [1, 2]) {
+  describe(`usage with ${workers} ${workers === 1 ? 'worker' : 'workers'}`, () => {
+    let directory: ConfigDirectory
+    let upstream: HttpUpstream
+    let gateway: GatewayProcess
+    const more: Record<string, string> = {}
+
+    const start = async (): Promise<GatewayProcess> =>
+      startGateway({ args: ['--config', `${directory.path}/gateway.config.ts`], env: env() })
+    const env = (): Record<string, string> => ({
+      GATEWAY_WORKERS: String(workers),
+      GATEWAY_ADMIN_PORT: '0',
+      UPSTREAM: upstream.url,
+      USAGE_FILE: `${directory.path}/usage.db`,
+      ...more,
+    })
+
+    before(async () => {
+      directory = configDirectory()
+      directory.write('gateway.config.ts', CONFIG)
+      upstream = await httpUpstream(async ({ whole, response, target }) => {
+        await whole
+        const status = /status=(\d+)/.exec(target)?.[1]
+        response.writeHead(Number(status ?? 200)).end('0123456789')
+      })
+      gateway = await start()
+    })
+    after(async () => {
+      gateway?.child.kill('SIGKILL')
+      await upstream?.close()
+      directory?.remove()
+    })
+
+    async function load(count: number): Promise<void> {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 8 })
+      const jobs = Array.from({ length: count }, (_, index) => async () => {
+        const headers = ofCompany(index % 3 === 0 ? 'beta' : 'acme')
+        if (index % 2 === 0) await send(`${gateway.url}/reports`, { headers, agent })
+        else await send(`${gateway.url}/orders/1`, { method: 'POST', headers, agent, body: 'abc' })
+      })
+      await Promise.all(jobs.map(job => job()))
+      agent.destroy()
+    }
+
+    test('each request is counted, for its company and its route', async () => {
+      await load(240)
+      assert.equal((await counted(gateway, 'acme', 'orders', 80)).bytes_out, 800)
+      assert.equal((await counted(gateway, 'acme', 'reports', 80)).cost, 200)
+      const beta = await counted(gateway, 'beta', 'orders', 40)
+      assert.deepEqual([beta.bytes_in, beta.bytes_out, beta.cost], [120, 400, 40])
+      assert.ok(beta.upstream_seconds > 0 && beta.upstream_seconds < 600)
+      const reports = await counted(gateway, 'beta', 'reports', 40)
+      assert.deepEqual([reports.bytes_out, reports.errors, reports.upstream_seconds], [240, 0, 0])
+    })
+
+    test('and once again, after a restart', async () => {
+      assert.equal(await gateway.stop(), 0)
+      gateway = await start()
+      assert.equal((await rowOf(gateway, 'acme', 'orders')).requests, 80)
+      await load(120)
+      await counted(gateway, 'acme', 'orders', 120)
+      await counted(gateway, 'beta', 'orders', 60)
+      await counted(gateway, 'acme', 'reports', 120)
+      await counted(gateway, 'beta', 'reports', 60)
+    })
+
+    test('a process that is killed has lost nothing that was written', async () => {
+      const before = await rowOf(gateway, 'acme', 'reports')
+      await load(30)
+      await counted(gateway, 'acme', 'reports', before.requests + 10)
+      gateway.child.kill('SIGKILL')
+      await gateway.stop()
+      gateway = await start()
+      assert.equal((await rowOf(gateway, 'acme', 'reports')).requests, before.requests + 10)
+    })
+
+    test('what ended while it stops is written before it has ended', async () => {
+      const held = await httpUpstream(({ response }) => void response.writeHead(200).write('first;'))
+      more.UPSTREAM = held.url
+      await gateway.stop()
+      gateway = await start()
+      const { request, answered } = open(`${gateway.url}/orders/held`, { headers: ofCompany('late') })
+      request.end()
+      const response = await answered
+      const ended = gateway.stop()
+      const [{ response: upstreamResponse }] = held.requests as [(typeof held.requests)[0]]
+      await gateway.logged(({ event }) => event === 'Gateway draining')
+      upstreamResponse.end('last')
+      for await (const _ of response);
+      assert.equal(await ended, 0)
+      await held.close()
+      delete more.UPSTREAM
+      gateway = await start()
+      const row = await rowOf(gateway, 'late', 'orders')
+      assert.deepEqual([row.requests, row.bytes_out], [1, 10])
+    })
+
+    test('refusals and failures are told apart', async () => {
+      const headers = ofCompany('gamma')
+      const statuses = await Promise.all(
+        [
+          send(`${gateway.url}/orders/1?status=404`, { headers }),
+          send(`${gateway.url}/orders/1?status=500`, { headers }),
+          send(`${gateway.url}/dead`, { headers }),
+          send(`${gateway.url}/reports`),
+          send(`${gateway.url}/nowhere`, { headers }),
+        ].map(async answer => (await answer).status),
+      )
+      assert.deepEqual(statuses, [404, 500, 503, 401, 404])
+      const orders = await counted(gateway, 'gamma', 'orders', 2)
+      assert.deepEqual([orders.errors, orders.refused], [1, 1])
+      const dead = await counted(gateway, 'gamma', 'dead', 1)
+      assert.deepEqual([dead.errors, dead.refused], [1, 0])
+      const unknown = await counted(gateway, null, 'reports', 1)
+      assert.deepEqual([unknown.errors, unknown.refused], [0, 1])
+      assert.equal((await counted(gateway, null, null, 1)).refused, 1)
+    })
+
+    test('the bytes of WebSockets and streams are counted at their end, both ways', async () => {
+      const sockets = await socketService({ onSocket: echo, perMessageDeflate: false })
+      more.SOCKETS = sockets.url
+      await gateway.stop()
+      gateway = await start()
+      const signed = token(claims({ app_metadata: { company_id: 'sockets' } }))
+      const { client } = await pair(`${gateway.url}/sockets`, sockets, { token: signed })
+      client.socket.send('x'.repeat(100_000))
+      await new Promise(resolve => client.socket.once('message', resolve))
+      assert.equal((await rowOf(gateway, 'sockets', 'sockets')).requests, 0, 'it has not ended')
+      client.socket.close(1000)
+      const row = await counted(gateway, 'sockets', 'sockets', 1)
+      assert.ok(row.bytes_in > 100_000 && row.bytes_in < 100_100, String(row.bytes_in))
+      assert.ok(row.bytes_out > 100_000 && row.bytes_out < 100_100, String(row.bytes_out))
+      assert.ok(row.upstream_seconds > 0)
+      await sockets.close()
+    })
+
+    test('the command line prints the same as a table and as CSV, while it runs and when it has stopped', async () => {
+      const args = ['usage', '--config', `${directory.path}/gateway.config.ts`, '--by', 'company,route']
+      for (const stopped of [false, true]) {
+        if (stopped) await gateway.stop()
+        const table = await runCommand([...args, '--company', 'beta'], { env: env() })
+        assert.equal(table.code, 0, table.stderr)
+        assert.equal(table.stderr, '')
+        assert.match(
+          table.stdout,
+          /^COMPANY +ROUTE +REQUESTS .*\nbeta +orders +65 .*\nbeta +reports +65 .*\nTOTAL +130 /,
+        )
+        const csv = await runCommand([...args, '--csv', '--from', today(), '--to', today()], { env: env() })
+        assert.match(csv.stdout, /^company,route,requests,.*\r\n/)
+        assert.match(csv.stdout, /\r\nbeta,reports,65,0,0,0,390,162.5,0\r\n/)
+      }
+      gateway = await start()
+    })
+
+    test('the admin port answers as JSON and CSV, and says what is wrong with a question', async () => {
+      const url = `${gateway.adminUrl}/usage`
+      const whole = await send(`${url}?company=beta&from=${today()}&to=${today()}`)
+      assert.equal(whole.headers['content-type'], 'application/json')
+      const { from, to, time_zone: timeZone, rows, total } = whole.json()
+      assert.deepEqual([from, to, timeZone, rows.length, total.requests], [today(), today(), 'UTC', 2, 130])
+      assert.deepEqual(Object.keys(rows[0]).slice(0, 4), ['day', 'company', 'route', 'requests'])
+      const byRoute = await send(`${url}?company=beta&route=reports&by=route`)
+      assert.deepEqual(byRoute.json().rows[0].requests, 65)
+      for (const asked of [
+        send(`${url}?by=company&company=beta`, { headers: { accept: 'text/csv' } }),
+        send(`${url}?by=company&company=beta&format=csv`),
+      ]) {
+        const { headers, text } = await asked
+        assert.equal(headers['content-type'], 'text/csv; charset=utf-8')
+        assert.match(text, /^company,requests,errors,.*\r\nbeta,130,0,0,[^\r\n]*\r\n$/)
+      }
+      for (const [query, says] of [
+        ['from=yesterday', /from must be a day/],
+        ['from=2026-02-02&to=2026-02-01', /comes after/],
+        ['by=hour', /by must be/],
+        ['format=xml', /format must be/],
+        ['compnay=acme', /"compnay" is no parameter/],
+        ['by=day&by=route', /by is given twice/],
+      ] as const) {
+        const answer = await send(`${url}?${query}`)
+        assert.equal(answer.status, 400, query)
+        assert.equal(answer.headers['content-type'], 'application/problem+json')
+        assert.match(answer.json().detail, says)
+      }
+      assert.equal((await send(url, { method: 'POST' })).status, 405)
+    })
+
+    if (workers > 1) {
+      test('a worker that dies under load takes nothing with it that had ended', async () => {
+        const headers = ofCompany('victims')
+        const deaths = () => gateway.log.filter(({ event }) => String(event).startsWith('Worker died')).length
+        let answered = 0
+        let stop = false
+        const clients = Array.from({ length: 8 }, async () => {
+          const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+          while (!stop) {
+            await send(`${gateway.url}/reports`, { headers, agent }).then(
+              () => answered++,
+              () => {},
+            )
+          }
+          agent.destroy()
+        })
+        for (let death = 1; death <= 2; death++) {
+          const enough = answered + 200
+          await until('there is load', () => answered > enough)
+          await exchangeRaw(gateway.port, 'GET /exit HTTP/1.1\r\nHost: a\r\n\r\n')
+          await until('it is known', () => deaths() === death)
+        }
+        const enough = answered + 100
+        await until('it goes on', () => answered > enough)
+        stop = true
+        await Promise.all(clients)
+        // The log has a line for each exchange that ended, and a worker that dies still hands over its last ones: those
+        // whose answers the clients never got are among them.
+        await gateway.stop()
+        const logged = gateway.log.filter(({ company_id: company }) => company === 'victims').length
+        gateway = await start()
+        const { requests } = await rowOf(gateway, 'victims', 'reports')
+        assert.equal(requests, logged)
+        assert.ok(requests >= answered, `${answered} answered, ${requests} counted`)
+      })
+    }
+  })
+}
+
+const skip = await needsRedis()
+
+test('several gateways on one Redis give the sum, also after one was killed', { skip }, async context => {
+  const redis = await startRedis()
+  context.after(() => redis.stop())
+  const directory = configDirectory()
+  context.after(() => directory.remove())
+  const file = directory.write('gateway.config.json', {
+    usage: { flush: '50ms' },
+    redis: { url: redis.url, timeout: '1s' },
+    routes: [{ name: 'reports', path: '/reports', respond: { body: 'report' } }],
+  })
+  const gateways = await Promise.all(
+    [1, 2].map(async workers => started(context, file, { GATEWAY_WORKERS: String(workers) })),
+  )
+  const [first, second] = gateways as [GatewayProcess, GatewayProcess]
+  for (const gateway of gateways) {
+    for (let index = 0; index < 10; index++)
+      await send(`${gateway.url}/reports`, { headers: ofCompany('acme') })
+  }
+  await until('both have written', async () => (await rowOf(first, 'acme', 'reports')).requests === 20)
+  second.child.kill('SIGKILL')
+  assert.equal((await rowOf(first, 'acme', 'reports')).requests, 20)
+  const table = await runCommand(['usage', '--config', file], { env: {} })
+  assert.equal(table.code, 0, table.stderr)
+  assert.match(table.stdout, /acme +reports +20 /)
+  // Away, it costs an answer and no count
+  await redis.kill()
+  await send(`${first.url}/reports`, { headers: ofCompany('acme') })
+  const away = await send(`${first.adminUrl}/usage`)
+  assert.equal(away.status, 503)
+  await first.logged(({ event }) => String(event).startsWith('Usage cannot be written'))
+  const again = await startRedis(redis.port)
+  context.after(() => again.stop())
+  await counted(first, 'acme', 'reports', 1)
+  await first.logged(({ event }) => event === 'Usage is written again')
+  assert.equal(await first.stop(), 0)
+})
+
+async function started(
+  context: TestContext,
+  file: string,
+  env: Record<string, string>,
+): Promise<GatewayProcess> {
+  const gateway = await startGateway({ args: ['--config', file], env: { GATEWAY_ADMIN_PORT: '0', ...env } })
+  context.after(() => gateway.child.kill('SIGKILL'))
+  return gateway
+}
+
+describe('usage that is not configured, or cannot be kept', () => {
+  test('is not counted, and says so', async context => {
+    const directory = configDirectory()
+    context.after(() => directory.remove())
+    const file = directory.write('gateway.config.json', {
+      routes: [{ path: '/a', auth: 'none', respond: {} }],
+    })
+    const gateway = await started(context, file, {})
+    const answer = await send(`${gateway.adminUrl}/usage`)
+    assert.equal(answer.status, 404)
+    assert.match(answer.json().detail, /GATEWAY_USAGE_FILE/)
+    assert.equal(await gateway.stop(), 0)
+    const command = await runCommand(['usage', '--config', file])
+    assert.equal(command.code, 78)
+    assert.match(command.stderr, /usage is not counted/)
+  })
+
+  test('is refused at the start, with the place and the remedy', async context => {
+    const directory = configDirectory()
+    context.after(() => directory.remove())
+    const broken = directory.write(
+      'broken.db',
+      'this is no database, and longer than its header would be'.repeat(20),
+    )
+    for (const [env, code, says] of [
+      [
+        { GATEWAY_USAGE_FILE: `${directory.path}/none/usage.db` },
+        78,
+        /GATEWAY_USAGE_FILE.*no directory that can be written/,
+      ],
+      [{ GATEWAY_USAGE_FILE: directory.path }, 78, /GATEWAY_USAGE_FILE.*is no file/],
+      [{ GATEWAY_USAGE_FILE: broken }, 1, /usage cannot be kept: .*broken\.db: file is not a database/],
+    ] as const) {
+      const { code: ended, stderr } = await runCommand(['start'], { env })
+      assert.match(stderr, says)
+      assert.doesNotMatch(stderr, /^\s+at /m)
+      assert.equal(ended, code)
+    }
+  })
+
+  for (const [what, args, code, says] of [
+    ['a day that is none', ['usage', '--from', '2026-02-30'], 64, /--from must be a day/],
+    ['an option of usage for another command', ['check', '--company', 'a'], 64, /--company belongs to usage/],
+    ['a file that is not there', ['usage'], 1, /does not exist: nothing has been counted/],
+  ] as const) {
+    test(`${what}: exit ${code}`, async context => {
+      const directory = configDirectory()
+      context.after(() => directory.remove())
+      const env = { GATEWAY_USAGE_FILE: `${directory.path}/usage.db` }
+      const { code: ended, stderr, stdout } = await runCommand(args, { env })
+      assert.equal(ended, code, stderr)
+      assert.match(stderr, says)
+      assert.equal(stdout, '')
+    })
+  }
+})
