@@ -100,7 +100,11 @@ for (const workers of [1, 2]) {
       upstream = await httpUpstream(async ({ whole, response, target }) => {
         await whole
         const status = /status=(\d+)/.exec(target)?.[1]
-        response.writeHead(Number(status ?? 200)).end('0123456789')
+        response.writeHead(Number(status ?? 200))
+        if (target.includes('slow')) {
+          response.write('01234')
+          setTimeout(() => response.end('56789'), 300)
+        } else response.end('0123456789')
       })
       gateway = await start()
     })
@@ -193,6 +197,13 @@ for (const workers of [1, 2]) {
       const unknown = await counted(gateway, null, 'reports', 1)
       assert.deepEqual([unknown.errors, unknown.refused], [0, 1])
       assert.equal((await counted(gateway, null, null, 1)).refused, 1)
+    })
+
+    test('a service has worked until the last byte of its answer', async () => {
+      await send(`${gateway.url}/orders/slow`, { headers: ofCompany('slow') })
+      const row = await counted(gateway, 'slow', 'orders', 1)
+      assert.ok(row.upstream_seconds > 0.25 && row.upstream_seconds < 60, String(row.upstream_seconds))
+      assert.equal(row.bytes_out, 10)
     })
 
     test('the bytes of WebSockets and streams are counted at their end, both ways', async () => {

@@ -2,6 +2,7 @@
 
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import * as z from 'zod'
 import type { GatewayConfig } from './schema.ts'
 import { duration, timeZone } from './values.ts'
@@ -35,7 +36,11 @@ export function checkUsage({ usage, redis }: GatewayConfig, report: Report): voi
   if (usage === undefined) return
   if (usage.flush <= 0) report(['usage', 'flush'], 'must be longer than 0')
   const place = usagePlace(usage, redis)
-  if (place.kind === 'sqlite') return checkFile(place.file, report)
+  if (place.kind === 'sqlite') {
+    // A worker that comes later does not write it: what is wrong with the disk by then must not keep it from serving.
+    if (isMainThread) checkFile(place.file, report)
+    return
+  }
   if (redis === undefined)
     report(['usage', 'store'], 'is redis, but there is none: set redis.url (GATEWAY_REDIS_URL)')
   if (usage.file !== undefined)

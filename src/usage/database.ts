@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 
 /** Milliseconds that another process may hold the file before this one gives up, and tries again a flush later. */
-const BUSY_MS = 250
+const BUSY_MS = 50
 
 const SCHEMA_VERSION = 1
 const SCHEMA = `
