@@ -4,6 +4,7 @@ import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { Loaded } from './config/load.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
+import { Calendar } from './limits/calendar.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
 import { usageRecorder } from './usage/recorder.ts'
@@ -75,7 +76,8 @@ export async function startAlone(
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
       onKeysChanged: keys => logger.info({ keys }, 'JWKS fetched'),
     },
-    usage: usage === null ? null : usageRecorder(usage.ledger.totals, usage.ledger.calendar.timeZone),
+    usage:
+      usage === null ? null : usageRecorder(usage.ledger.totals, new Calendar('day', usage.ledger.timeZone)),
   })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   serving.start()

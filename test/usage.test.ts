@@ -17,16 +17,12 @@ const CONFIG = `
 import { defineGateway, type Policy } from 'nyro-gateway'
 
 const exit: Policy = () => process.exit(7)
-const priced: Policy = (exchange, next) => {
-  exchange.cost = 2.5
-  return next(exchange)
-}
 
 export default defineGateway({
   usage: { file: '\${USAGE_FILE}' },
   routes: [
-    { name: 'orders', path: '/orders/*', upstream: '\${UPSTREAM}' },
-    { name: 'reports', path: '/reports', respond: { body: 'report' }, policies: [priced] },
+    { name: 'orders', path: '/orders/*', upstream: '\${UPSTREAM}', cost: { header: 'X-Cost' } },
+    { name: 'reports', path: '/reports', respond: { body: 'report' }, cost: 2.5 },
     { name: 'sockets', path: '/sockets', upstream: '\${SOCKETS:-http://127.0.0.1:1}' },
     { name: 'dead', path: '/dead', upstream: 'http://127.0.0.1:1' },
     { path: '/exit', auth: 'none', respond: {}, policies: [exit] },
@@ -100,7 +96,7 @@ for (const workers of [1, 2]) {
       upstream = await httpUpstream(async ({ whole, response, target }) => {
         await whole
         const status = /status=(\d+)/.exec(target)?.[1]
-        response.writeHead(Number(status ?? 200))
+        response.writeHead(Number(status ?? 200), target.includes('slow') ? { 'x-cost': '7' } : {})
         if (target.includes('slow')) {
           response.write('01234')
           setTimeout(() => response.end('56789'), 300)
@@ -193,17 +189,17 @@ for (const workers of [1, 2]) {
       const orders = await counted(gateway, 'gamma', 'orders', 2)
       assert.deepEqual([orders.errors, orders.refused], [1, 1])
       const dead = await counted(gateway, 'gamma', 'dead', 1)
-      assert.deepEqual([dead.errors, dead.refused], [1, 0])
+      assert.deepEqual([dead.errors, dead.refused, dead.cost], [1, 0, 0])
       const unknown = await counted(gateway, null, 'reports', 1)
       assert.deepEqual([unknown.errors, unknown.refused], [0, 1])
       assert.equal((await counted(gateway, null, null, 1)).refused, 1)
     })
 
-    test('a service has worked until the last byte of its answer', async () => {
+    test('a service has worked until the last byte of its answer, and says what that cost', async () => {
       await send(`${gateway.url}/orders/slow`, { headers: ofCompany('slow') })
       const row = await counted(gateway, 'slow', 'orders', 1)
       assert.ok(row.upstream_seconds > 0.25 && row.upstream_seconds < 60, String(row.upstream_seconds))
-      assert.equal(row.bytes_out, 10)
+      assert.deepEqual([row.bytes_out, row.cost], [10, 7])
     })
 
     test('the bytes of WebSockets and streams are counted at their end, both ways', async () => {

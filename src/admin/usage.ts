@@ -37,8 +37,7 @@ export class UsageApi {
       return problem(404, 'Not Found', 'Usage is not counted: configure usage (GATEWAY_USAGE_FILE).')
     const asked = parametersOf(request)
     if (typeof asked === 'string') return problem(400, 'Bad Request', `${asked}.`)
-    const { calendar } = ledger
-    const query = usageQuery(asked, calendar.dayOf(Date.now()))
+    const query = usageQuery(asked, ledger.today)
     if (typeof query === 'string') return problem(400, 'Bad Request', `${query}.`)
     const format = asked.format ?? (/\btext\/csv\b/i.test(request.headers.accept ?? '') ? 'csv' : 'json')
     if (format !== 'csv' && format !== 'json')
@@ -48,7 +47,7 @@ export class UsageApi {
     const rows = await ledger.read(query).catch(() => null)
     if (rows === null) return unavailable()
     if (format === 'csv') return { status: 200, type: 'text/csv; charset=utf-8', text: usageCsv(rows, query) }
-    const text = JSON.stringify(usageObject(rows, query, calendar.timeZone))
+    const text = JSON.stringify(usageObject(rows, query, ledger.timeZone))
     return { status: 200, type: 'application/json', text }
   }
 }

@@ -1,7 +1,7 @@
 /** `nyro-gateway usage`: what was counted, read from where gateways with this configuration keep it. */
 
 import { loadConfig } from '../config/load.ts'
-import { Calendar } from '../usage/calendar.ts'
+import { Calendar } from '../limits/calendar.ts'
 import { openUsageToRead } from '../usage/open.ts'
 import { type QueryTexts, usageQuery } from '../usage/query.ts'
 import { usageCsv, usageTable } from '../usage/report.ts'
@@ -19,7 +19,7 @@ export async function usage(options: UsageOptions): Promise<number> {
   const { usage: settings, redis } = loaded.config
   if (settings === undefined)
     return fail(CONFIG, 'usage is not counted: put usage: {} into the config file, or set GATEWAY_USAGE_FILE')
-  const query = usageQuery(options, new Calendar(settings.timeZone).dayOf(Date.now()))
+  const query = usageQuery(options, new Calendar('day', settings.timeZone).at(Date.now()).label)
   if (typeof query === 'string') return fail(USAGE, `--${query}`)
   let rows: readonly UsageRecord[]
   try {

@@ -8,7 +8,6 @@ import { until } from '../../test/support/until.ts'
 import { redisSchema } from '../config/redis.ts'
 import { RedisLink } from '../redis/link.ts'
 import { Account } from './account.ts'
-import { Calendar } from './calendar.ts'
 import { UsageLedger } from './ledger.ts'
 import { RedisStore } from './redis-store.ts'
 import { createRing, RingReader } from './ring.ts'
@@ -25,7 +24,7 @@ function ledgerOver(store: UsageStore, rings: RingReader[] = [], flush = 3_600) 
   const told: string[] = []
   const ledger = new UsageLedger({
     store,
-    calendar: new Calendar('UTC'),
+    timeZone: 'UTC',
     rings,
     flush,
     logger: {

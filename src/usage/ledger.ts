@@ -7,14 +7,15 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { Calendar } from './calendar.ts'
+import { Calendar } from '../limits/calendar.ts'
 import type { RingReader } from './ring.ts'
 import type { UsageBatch, UsageQuery, UsageRecord, UsageStore } from './store.ts'
 import { Totals } from './totals.ts'
 
 export interface LedgerOptions {
   readonly store: UsageStore
-  readonly calendar: Calendar
+  /** Of the days that usage is counted by. */
+  readonly timeZone: string
   /** Of the workers; none: this thread counts by itself, into `totals`. */
   readonly rings: readonly RingReader[]
   /** Seconds. */
@@ -32,7 +33,8 @@ const CLOSE_RETRY_MS = 100
 
 export class UsageLedger {
   readonly totals = new Totals()
-  readonly calendar: Calendar
+  readonly timeZone: string
+  readonly #days: Calendar
   readonly #options: LedgerOptions
   readonly #instance = randomUUID()
   readonly #timers: NodeJS.Timeout[] = []
@@ -45,7 +47,8 @@ export class UsageLedger {
   #closed: Promise<void> | null = null
 
   constructor(options: LedgerOptions) {
-    this.calendar = options.calendar
+    this.timeZone = options.timeZone
+    this.#days = new Calendar('day', options.timeZone)
     this.#options = options
     const regularly = (milliseconds: number, work: () => void): void => {
       this.#timers.push(setInterval(work, milliseconds).unref())
@@ -54,6 +57,11 @@ export class UsageLedger {
     regularly(options.flush * 1000, () => {
       if (this.#busy === 0) void this.flush()
     })
+  }
+
+  /** `YYYY-MM-DD`, now. */
+  get today(): string {
+    return this.#days.at(Date.now()).label
   }
 
   /** Writes down all that has been counted up to now. @returns whether it could */

@@ -4,7 +4,6 @@ import type { Logger } from 'pino'
 import type { GatewayConfig } from '../config/schema.ts'
 import { type UsageConfig, usagePlace } from '../config/usage.ts'
 import type { RedisLink } from '../redis/link.ts'
-import { Calendar } from './calendar.ts'
 import { UsageLedger } from './ledger.ts'
 import { RedisStore } from './redis-store.ts'
 import { createRing, RingReader } from './ring.ts'
@@ -39,7 +38,7 @@ export async function openUsage(
   const rings = Array.from({ length: workers }, () => createRing())
   const ledger = new UsageLedger({
     store,
-    calendar: new Calendar(usage.timeZone),
+    timeZone: usage.timeZone,
     rings: rings.map(ring => new RingReader(ring)),
     flush: usage.flush,
     logger,

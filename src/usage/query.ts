@@ -1,7 +1,7 @@
 /** Which usage is asked for, by the parameters of a URL or the options of a command. */
 
 import { SUMS, type UsageSums } from './account.ts'
-import { daysBetween, isDay } from './calendar.ts'
+import { daysBetween, isDay } from './day.ts'
 import { DIMENSIONS, type Dimension, type UsageQuery, type UsageRecord } from './store.ts'
 
 /** What was given, as text. */

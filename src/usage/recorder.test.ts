@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { exchangeOf, identityOf } from '../../test/support/exchange.ts'
 import { GatewayError } from '../errors.ts'
 import type { Exchange, Outcome } from '../exchange.ts'
+import { Calendar } from '../limits/calendar.ts'
 import { usageRecorder } from './recorder.ts'
 import { type TotalRow, Totals } from './totals.ts'
 
@@ -24,7 +25,7 @@ function recorder(timeZone = 'UTC') {
   /** The wall clock, ahead of the one that only goes forward by so much. */
   let ahead = Date.parse('2026-11-27T12:00:00Z')
   let elapsed = 0
-  const observe = usageRecorder(totals, timeZone, () => ahead + elapsed)
+  const observe = usageRecorder(totals, new Calendar('day', timeZone), () => ahead + elapsed)
   return {
     /** @param after ms since the last one */
     record(exchange: Exchange, after = 0) {
@@ -135,4 +136,15 @@ test('a day ends at its midnight, to the millisecond, though the clock is hardly
     ['2026-11-27', 1_000],
     ['2026-11-28', 1_001],
   ])
+})
+
+test('what the gateway refused, or could not hand to its service, costs nothing', () => {
+  const { record, ...counted } = recorder()
+  const refused = { error: new GatewayError('token_expired'), status: 401, cost: 5 }
+  record(settled(refused))
+  record(settled({ ...refused, error: new GatewayError('upstream_unreachable'), attempts: 1 }))
+  assert.equal(counted.only().cost, 0)
+  record(settled({ ...refused, error: new GatewayError('upstream_timeout'), attempts: 1 }))
+  record(settled({ status: 404, attempts: 1, cost: 5 }))
+  assert.equal(counted.only().cost, 10)
 })

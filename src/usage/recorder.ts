@@ -1,9 +1,9 @@
 /** Counts each exchange at its end, for the company that it was for and the route that it took, on the day that it ended. */
 
 import type { Exchange, ExchangeObserver } from '../exchange.ts'
+import type { Calendar } from '../limits/calendar.ts'
 import { levelOf } from '../telemetry/access-log.ts'
 import { Account, type UsageSink } from './account.ts'
-import { Calendar, QUARTER_MS } from './calendar.ts'
 
 /** Accounts that are remembered at a time; then all are found anew. */
 const MAX_ACCOUNTS = 65_536
@@ -14,10 +14,9 @@ const DAY_CHECK_MS = 1_000
 
 export function usageRecorder(
   sink: UsageSink,
-  timeZone: string,
+  days: Calendar,
   clock: () => number = Date.now,
 ): ExchangeObserver {
-  const calendar = new Calendar(timeZone)
   /** Route → company → account, of one day. */
   const accounts = new Map<string, Map<string, Account>>()
   let day = ''
@@ -44,11 +43,11 @@ export function usageRecorder(
 
   const checkDay = (at: number): void => {
     const time = clock()
-    sameUntil = at + Math.min(DAY_CHECK_MS, QUARTER_MS - (time % QUARTER_MS))
-    const today = calendar.dayOf(time)
-    if (today === day) return
+    const { label, end } = days.at(time)
+    sameUntil = at + Math.min(DAY_CHECK_MS, end - time)
+    if (label === day) return
     forget()
-    day = today
+    day = label
   }
 
   return function recordUsage(exchange) {
@@ -67,14 +66,18 @@ export function usageRecorder(
       isRefused ? 1 : 0,
       exchange.bytesReceived + (exchange.body === null ? 0 : exchange.body.received),
       exchange.bytesSent,
-      countable(exchange.cost),
+      costOf(exchange),
       upstreamSeconds(exchange),
     )
   }
 }
 
-/** A policy may have written anything: what is no amount would spoil the sum for good. */
-function countable(cost: number): number {
+/**
+ * What the gateway refused, or could not hand to its service, costs nothing. A policy may have written anything: what is no
+ * amount would spoil the sum for good.
+ */
+function costOf({ cost, error, attempts }: Exchange): number {
+  if (error !== null && (attempts === 0 || error.entry.retryable)) return 0
   return cost >= 0 && cost <= Number.MAX_SAFE_INTEGER ? cost : 0
 }
 

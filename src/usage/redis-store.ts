@@ -1,6 +1,6 @@
 import type { RedisClient, RedisLink } from '../redis/link.ts'
 import { SUMS } from './account.ts'
-import { dayAfter } from './calendar.ts'
+import { dayAfter } from './day.ts'
 import { group } from './query.ts'
 import type { UsageBatch, UsageQuery, UsageRecord, UsageStore } from './store.ts'
 

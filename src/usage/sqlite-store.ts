@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { SUMS } from './account.ts'
-import { dayAfter } from './calendar.ts'
 import { inTransaction, openDatabase, openToRead } from './database.ts'
+import { dayAfter } from './day.ts'
 import { QuotaTable } from './quota-table.ts'
 import type { UsageBatch, UsageQuery, UsageRecord, UsageStore } from './store.ts'
 

@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { withFixed } from '../config/fixed.ts'
 import { type ConfigSource, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
+import { Calendar } from '../limits/calendar.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
 import { usageRecorder } from '../usage/recorder.ts'
@@ -94,7 +95,7 @@ async function build(): Promise<void> {
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
-    usage: usage === null ? null : usageRecorder(usage, data.usage!.timeZone),
+    usage: usage === null ? null : usageRecorder(usage, new Calendar('day', data.usage!.timeZone)),
   })
   serving.start()
   const tick = (): void => {
