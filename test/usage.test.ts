@@ -2,15 +2,15 @@
 
 import assert from 'node:assert/strict'
 import http from 'node:http'
-import { after, before, describe, type TestContext, test } from 'node:test'
-import { bearer, open, send } from './support/client.ts'
+import { after, before, describe, test } from 'node:test'
+import { open, send } from './support/client.ts'
 import { type ConfigDirectory, configDirectory } from './support/config.ts'
 import { type GatewayProcess, runCommand, startGateway } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream } from './support/http-upstream.ts'
 import { exchangeRaw } from './support/raw.ts'
-import { needsRedis, startRedis } from './support/redis.ts'
 import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
+import { counted, ofCompany, rowOf } from './support/usage.ts'
 import { echo, pair, socketService } from './support/websocket.ts'
 
 const CONFIG = `
@@ -30,48 +30,7 @@ export default defineGateway({
 })
 `
 
-interface Row {
-  readonly company: string | null
-  readonly route: string | null
-  readonly requests: number
-  readonly errors: number
-  readonly refused: number
-  readonly bytes_in: number
-  readonly bytes_out: number
-  readonly cost: number
-  readonly upstream_seconds: number
-}
-
 const today = (): string => new Date().toISOString().slice(0, 10)
-const ofCompany = (company: string): Record<string, string> =>
-  bearer(token(claims({ app_metadata: { company_id: company } })))
-
-async function usageOf(gateway: GatewayProcess, query = ''): Promise<Row[]> {
-  const answer = await send(`${gateway.adminUrl}/usage?by=company,route${query}`)
-  assert.equal(answer.status, 200, answer.text)
-  return answer.json().rows
-}
-
-/** The row of one company and route, or zeroes. */
-async function rowOf(gateway: GatewayProcess, company: string | null, route: string | null): Promise<Row> {
-  const rows = await usageOf(gateway)
-  const none = { requests: 0, errors: 0, refused: 0, bytes_in: 0, bytes_out: 0, cost: 0, upstream_seconds: 0 }
-  return rows.find(row => row.company === company && row.route === route) ?? { company, route, ...none }
-}
-
-/** Exchanges are counted when they have ended, which may be a moment after their last byte arrived. */
-function counted(
-  gateway: GatewayProcess,
-  company: string | null,
-  route: string | null,
-  requests: number,
-): Promise<Row> {
-  return until(`${requests} requests of ${company} are counted`, async () => {
-    const row = await rowOf(gateway, company, route)
-    assert.ok(row.requests <= requests, `${row.requests} instead of ${requests}`)
-    return row.requests === requests && row
-  })
-}
 
 for (const workers of [1, 2]) {
   describe(`usage with ${workers} ${workers === 1 ? 'worker' : 'workers'}`, () => {
@@ -309,109 +268,3 @@ for (const workers of [1, 2]) {
     }
   })
 }
-
-const skip = await needsRedis()
-
-test('several gateways on one Redis give the sum, also after one was killed', { skip }, async context => {
-  const redis = await startRedis()
-  context.after(() => redis.stop())
-  const directory = configDirectory()
-  context.after(() => directory.remove())
-  const file = directory.write('gateway.config.json', {
-    usage: { flush: '50ms' },
-    redis: { url: redis.url, timeout: '1s' },
-    routes: [{ name: 'reports', path: '/reports', respond: { body: 'report' } }],
-  })
-  const gateways = await Promise.all(
-    [1, 2].map(async workers => started(context, file, { GATEWAY_WORKERS: String(workers) })),
-  )
-  const [first, second] = gateways as [GatewayProcess, GatewayProcess]
-  for (const gateway of gateways) {
-    for (let index = 0; index < 10; index++)
-      await send(`${gateway.url}/reports`, { headers: ofCompany('acme') })
-  }
-  await until('both have written', async () => (await rowOf(first, 'acme', 'reports')).requests === 20)
-  second.child.kill('SIGKILL')
-  assert.equal((await rowOf(first, 'acme', 'reports')).requests, 20)
-  const table = await runCommand(['usage', '--config', file], { env: {} })
-  assert.equal(table.code, 0, table.stderr)
-  assert.match(table.stdout, /acme +reports +20 /)
-  // Away, it costs an answer and no count
-  await redis.kill()
-  await send(`${first.url}/reports`, { headers: ofCompany('acme') })
-  const away = await send(`${first.adminUrl}/usage`)
-  assert.equal(away.status, 503)
-  await first.logged(({ event }) => String(event).startsWith('Usage cannot be written'))
-  const again = await startRedis(redis.port)
-  context.after(() => again.stop())
-  await counted(first, 'acme', 'reports', 1)
-  await first.logged(({ event }) => event === 'Usage is written again')
-  assert.equal(await first.stop(), 0)
-})
-
-async function started(
-  context: TestContext,
-  file: string,
-  env: Record<string, string>,
-): Promise<GatewayProcess> {
-  const gateway = await startGateway({ args: ['--config', file], env: { GATEWAY_ADMIN_PORT: '0', ...env } })
-  context.after(() => gateway.child.kill('SIGKILL'))
-  return gateway
-}
-
-describe('usage that is not configured, or cannot be kept', () => {
-  test('is not counted, and says so', async context => {
-    const directory = configDirectory()
-    context.after(() => directory.remove())
-    const file = directory.write('gateway.config.json', {
-      routes: [{ path: '/a', auth: 'none', respond: {} }],
-    })
-    const gateway = await started(context, file, {})
-    const answer = await send(`${gateway.adminUrl}/usage`)
-    assert.equal(answer.status, 404)
-    assert.match(answer.json().detail, /GATEWAY_USAGE_FILE/)
-    assert.equal(await gateway.stop(), 0)
-    const command = await runCommand(['usage', '--config', file])
-    assert.equal(command.code, 78)
-    assert.match(command.stderr, /usage is not counted/)
-  })
-
-  test('is refused at the start, with the place and the remedy', async context => {
-    const directory = configDirectory()
-    context.after(() => directory.remove())
-    const broken = directory.write(
-      'broken.db',
-      'this is no database, and longer than its header would be'.repeat(20),
-    )
-    for (const [env, code, says] of [
-      [
-        { GATEWAY_USAGE_FILE: `${directory.path}/none/usage.db` },
-        78,
-        /GATEWAY_USAGE_FILE.*no directory that can be written/,
-      ],
-      [{ GATEWAY_USAGE_FILE: directory.path }, 78, /GATEWAY_USAGE_FILE.*is no file/],
-      [{ GATEWAY_USAGE_FILE: broken }, 1, /usage cannot be kept: .*broken\.db: file is not a database/],
-    ] as const) {
-      const { code: ended, stderr } = await runCommand(['start'], { env })
-      assert.match(stderr, says)
-      assert.doesNotMatch(stderr, /^\s+at /m)
-      assert.equal(ended, code)
-    }
-  })
-
-  for (const [what, args, code, says] of [
-    ['a day that is none', ['usage', '--from', '2026-02-30'], 64, /--from must be a day/],
-    ['an option of usage for another command', ['check', '--company', 'a'], 64, /--company belongs to usage/],
-    ['a file that is not there', ['usage'], 1, /does not exist: nothing has been counted/],
-  ] as const) {
-    test(`${what}: exit ${code}`, async context => {
-      const directory = configDirectory()
-      context.after(() => directory.remove())
-      const env = { GATEWAY_USAGE_FILE: `${directory.path}/usage.db` }
-      const { code: ended, stderr, stdout } = await runCommand(args, { env })
-      assert.equal(ended, code, stderr)
-      assert.match(stderr, says)
-      assert.equal(stdout, '')
-    })
-  }
-})
