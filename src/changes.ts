@@ -79,7 +79,7 @@ function placesByName(routes: readonly RouteConfig[]): Map<string, number[]> {
  */
 function commonGuards(config: GatewayConfig): unknown {
   const { name, server, admin, log, tickets, client, upstreams, routes, ...rest } = config
-  const { identity, cors, bodyLimit, limits, redis, ...guards } = rest
+  const { identity, cors, bodyLimit, limits, redis, usage, ...guards } = rest
   return guards
 }
 

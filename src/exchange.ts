@@ -213,12 +213,18 @@ export class Exchange {
   upstream = ''
   /** Times the upstream was called. */
   attempts = 0
+  /** `performance.now()` when it was first asked for; 0: never. */
+  upstreamBeganAt = 0
+  /** `performance.now()` when the last byte of a streamed answer came from it; 0: not before the exchange ended. */
+  upstreamEndedAt = 0
 
   // Written at the end, by edge/answer
   status = 0
   error: GatewayError | null = null
   bytesSent = 0
   outcome: Outcome | null = null
+  /** `performance.now()` at the end, for all who are told of it: reading the clock is no small part of what they do. */
+  endedAt = 0
   /** Set where the gateway ended a WebSocket or an event stream. */
   endReason: EndReason | null = null
   /** The first close code that was seen of a WebSocket, or that the gateway sent. */
@@ -281,6 +287,12 @@ export class Exchange {
   /** The one that works for this exchange right now; null: it is done. */
   onAbort(working: Abortable | null): void {
     this.#working = working
+  }
+
+  /** Begins to count the time that the upstream works for it: the first time counts. */
+  upstreamBegins(time: number): void {
+    if (this.upstreamBeganAt === 0) this.upstreamBeganAt = time
+    this.upstreamEndedAt = 0
   }
 
   /** Called by the edge when the client left. */

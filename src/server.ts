@@ -4,13 +4,18 @@ import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { Loaded } from './config/load.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
+import { Calendar } from './limits/calendar.ts'
 import { urlOf } from './listening.ts'
 import { type Log, openLog } from './telemetry/log.ts'
+import { usageRecorder } from './usage/recorder.ts'
 import { Board } from './workers/board.ts'
-import { drain } from './workers/drain.ts'
+import { drain, within } from './workers/drain.ts'
 import { openMainParts } from './workers/main-parts.ts'
 import { Reloader, type ReloadOutcome } from './workers/reload.ts'
 import { serve } from './workers/serve.ts'
+
+/** Seconds to write down what was counted when the end is forced. */
+const ABANDON_GRACE = 0.2
 
 export interface RunningGateway {
   readonly url: string
@@ -60,8 +65,8 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1, config.limits?.maxKeys)
-  const parts = await openMainParts(config, logger)
-  const { blocking } = parts
+  const parts = await openMainParts(config, logger, 0)
+  const { blocking, usage } = parts
   const serving = serve({
     config,
     log,
@@ -72,6 +77,8 @@ export async function startAlone(
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
       onKeysChanged: keys => logger.info({ keys }, 'JWKS fetched'),
     },
+    usage:
+      usage === null ? null : usageRecorder(usage.ledger.totals, new Calendar('day', usage.ledger.timeZone)),
   })
   // The keys are fetched while the door opens; until they are here, /ready says so and requests that need them wait.
   serving.start()
@@ -102,6 +109,7 @@ export async function startAlone(
               },
               board,
               blocking,
+              usage: usage?.ledger ?? null,
             },
             config.admin.port,
           )
@@ -158,6 +166,7 @@ export async function startAlone(
       await log.finish()
     },
     async abandon() {
+      await within(ABANDON_GRACE, parts.close())
       log.flush()
     },
   }

@@ -3,12 +3,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { GatewayConfig } from '../config/schema.ts'
 import { listening, urlOf } from '../listening.ts'
+import type { UsageLedger } from '../usage/ledger.ts'
 import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
 import { BlocksApi } from './blocks.ts'
 import type { AdminReply } from './json-body.ts'
 import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
+import { UsageApi } from './usage.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
 export interface AdminServer {
@@ -24,6 +26,8 @@ export interface AdminState {
   readonly workers: () => readonly WorkerLife[]
   readonly board: Board
   readonly blocking: Blocking
+  /** null: usage is not counted. */
+  readonly usage: UsageLedger | null
 }
 
 export async function startAdmin(
@@ -35,6 +39,7 @@ export async function startAdmin(
   const isMeant = hostCheck(config.admin.host)
   const revocations = new RevocationsApi(state.board.revocations, state.blocking)
   const blocks = new BlocksApi(state.blocking)
+  const usage = new UsageApi(state.usage)
   const server = createServer((request, response) => {
     if (!isMeant(request.headers.host)) return refuse(request, response, 421, 'Misdirected Request')
     const path = request.url?.split('?', 1)[0]
@@ -58,6 +63,8 @@ export async function startAdmin(
         return send(response, 200, described.routes)
       case '/workers':
         return send(response, 200, describeWorkers(state.workers(), state.board))
+      case '/usage':
+        return usage.serve(request, response)
       case '/revocations':
         return send(response, 200, revocations.list().body!)
       case '/blocks':

@@ -5,6 +5,7 @@ import { describeRoutes, type RouteDescription } from '../admin/route-table.ts'
 import { type ConfigSource, type Loaded, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RunningGateway } from '../server.ts'
+import { DatabaseUnusable } from '../usage/database.ts'
 import { surviveFaults } from '../workers/faults.ts'
 import { planWorkers } from '../workers/plan.ts'
 
@@ -12,9 +13,10 @@ interface CommandOptions {
   readonly file: string | undefined
 }
 
-/** sysexits.h: something was found in an unconfigured or misconfigured state. */
-const CONFIG = 78
-const FAILURE = 1
+/** After sysexits.h: a wrong configuration, a wrong command line. */
+export const CONFIG = 78
+export const USAGE = 64
+export const FAILURE = 1
 
 export async function start(options: CommandOptions): Promise<number> {
   const loaded = await loadConfig(options)
@@ -78,7 +80,7 @@ function sourceOf(loaded: Loaded): string {
   return loaded.file ?? 'environment'
 }
 
-function reportProblems(loaded: Loaded): number {
+export function reportProblems(loaded: Loaded): number {
   const { problems } = loaded
   const lines = problems.map(
     ({ place, message }) => `  ${styleText('bold', place, { stream: process.stderr })} ${message}`,
@@ -103,6 +105,7 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
   if (error.code === 'EACCES') return `no permission to listen on ${at}: choose a port over 1023`
   if (error.code === 'EADDRNOTAVAIL')
     return `${at} is no address of this machine: set GATEWAY_HOST or GATEWAY_ADMIN_HOST`
+  if (error instanceof DatabaseUnusable) return `usage cannot be kept: ${error.message}`
   return error.stack ?? String(error)
 }
 

@@ -8,6 +8,7 @@ import { checkLimits } from './check-limits.ts'
 import type { SchemaProblem } from './problem.ts'
 import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamConfig } from './schema.ts'
 import { checkTls } from './tls.ts'
+import { checkUsage } from './usage.ts'
 import { serviceUrl } from './values.ts'
 
 /** RFC 6455 §5.5: payload of a control frame. */
@@ -30,6 +31,7 @@ export function checkConfig(config: GatewayConfig): SchemaProblem[] {
   checkTls(config, report)
   checkTickets(config, report)
   checkLimits(config, report)
+  checkUsage(config, report)
   checkCaFile(config.redis?.ca, ['redis'], report)
   for (const [name, upstream] of Object.entries(config.upstreams))
     checkUpstream(upstream, ['upstreams', name], report)

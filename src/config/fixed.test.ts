@@ -6,11 +6,16 @@ import { type GatewayOptions, gatewaySchema } from './schema.ts'
 const parsed = (options: GatewayOptions) => gatewaySchema.parse(options)
 
 test('what needs a restart is named by its keys, and nothing else is', () => {
-  const running = parsed({ server: { port: 8080, tls: { cert: 'a', key: 'b' } }, log: { level: 'info' } })
+  const running = parsed({
+    server: { port: 8080, tls: { cert: 'a', key: 'b' } },
+    log: { level: 'info' },
+    usage: {},
+  })
   const wanted = parsed({
     server: { port: 8081, workers: 2, sendTimeout: 5, tls: { cert: 'a', key: 'c' } },
     admin: { port: 'off' },
     log: { level: 'debug', format: 'json' },
+    usage: { flush: 5 },
   })
   assert.deepEqual(restartKeys(fixedOf(running), fixedOf(wanted)), [
     'server.port',
@@ -18,6 +23,7 @@ test('what needs a restart is named by its keys, and nothing else is', () => {
     'server.tls.key',
     'admin.port',
     'log.format',
+    'usage.flush',
   ])
   assert.deepEqual(restartKeys(fixedOf(running), fixedOf(withFixed(wanted, fixedOf(running)))), [])
 })

@@ -1,4 +1,4 @@
-/** What a gateway cannot change while it runs: where it listens, with how many threads, the form of its log, its Redis. */
+/** What a gateway cannot change while it runs: where it listens, with how many threads, the form of its log, its Redis, how usage is counted. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { GatewayConfig } from './schema.ts'
@@ -9,22 +9,24 @@ export interface FixedSettings {
   readonly admin: Pick<GatewayConfig['admin'], 'host' | 'port'>
   readonly log: Pick<GatewayConfig['log'], 'format'>
   readonly redis: GatewayConfig['redis']
+  readonly usage: GatewayConfig['usage']
 }
 
-export function fixedOf({ server, admin, log, redis }: GatewayConfig): FixedSettings {
+export function fixedOf({ server, admin, log, redis, usage }: GatewayConfig): FixedSettings {
   const { host, port, workers, tls } = server
   return {
     server: { host, port, workers, tls },
     admin: { host: admin.host, port: admin.port },
     log: { format: log.format },
     redis,
+    usage,
   }
 }
 
 /** A configuration under which a gateway that runs with these settings can go on. */
 export function withFixed(
   config: GatewayConfig,
-  { server, admin, log, redis }: FixedSettings,
+  { server, admin, log, redis, usage }: FixedSettings,
 ): GatewayConfig {
   return {
     ...config,
@@ -32,6 +34,7 @@ export function withFixed(
     admin: { ...config.admin, ...admin },
     log: { ...config.log, ...log },
     redis,
+    usage,
   }
 }
 

@@ -6,6 +6,7 @@ import { isFieldValue, isToken } from '../wire/fields.ts'
 import { METHODS } from '../wire/methods.ts'
 import { costSchema, limitsSchema } from './limits.ts'
 import { redisSchema } from './redis.ts'
+import { usageSchema } from './usage.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
@@ -276,6 +277,7 @@ export const gatewaySchema = z.strictObject({
     .prefault({}),
   limits: limitsSchema.optional().describe('plans of companies, and what each grants'),
   redis: redisSchema.optional().describe('shared by several gateways: limits, quotas, blocks'),
+  usage: usageSchema.optional().describe('counted per company, route and day, for bills'),
   routes: z.array(route).default([]),
 })
 

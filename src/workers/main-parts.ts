@@ -4,39 +4,58 @@ import type { Logger } from 'pino'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { openMainLink } from '../redis/main-link.ts'
+import { type OpenUsage, openUsage } from '../usage/open.ts'
 import { Blocking } from './blocking.ts'
 import { within } from './drain.ts'
 
 export interface MainParts {
   /** Null: no Redis is configured. */
   readonly link: RedisLink | null
+  /** Null: usage is not counted. */
+  readonly usage: OpenUsage | null
   readonly blocking: Blocking
   /** What should be known before the first request is known by then, or is not waited for any longer. */
   prepared(): Promise<void>
-  /** To be called behind the last exchange. */
+  /** To be called behind the last exchange: what was counted is written down. */
   close(): Promise<void>
 }
 
 /** Seconds that a start waits for what others know. */
 const PATIENCE = 2
 
-export async function openMainParts(config: GatewayConfig, logger: Logger): Promise<MainParts> {
+/**
+ * @param workers threads that serve; 0: this one does
+ * @throws when one of them cannot be opened; none is left open then
+ */
+export async function openMainParts(
+  config: GatewayConfig,
+  logger: Logger,
+  workers: number,
+): Promise<MainParts> {
   const link = await openMainLink(config, logger)
-  const blocking = new Blocking()
-  const shared = link === null ? null : await shareBlocks(blocking, link, logger)
-  return {
-    link,
-    blocking,
-    async prepared() {
-      if (shared === null || (await within(PATIENCE, shared.known))) return
-      logger.warn('Blocks of other gateways are not known yet: Redis does not answer')
-      void shared.known.then(() => logger.info('Blocks of other gateways are known'))
-    },
-    async close() {
-      shared?.close()
-      blocking.close()
-      link?.close()
-    },
+  try {
+    const usage = await openUsage(config, link, logger, workers)
+    const blocking = new Blocking()
+    const shared = link === null ? null : await shareBlocks(blocking, link, logger)
+    return {
+      link,
+      usage,
+      blocking,
+      async prepared() {
+        if (shared === null || (await within(PATIENCE, shared.known))) return
+        logger.warn('Blocks of other gateways are not known yet: Redis does not answer')
+        void shared.known.then(() => logger.info('Blocks of other gateways are known'))
+      },
+      async close() {
+        shared?.close()
+        blocking.close()
+        await usage?.ledger.close()
+        link?.close()
+      },
+    }
+  } catch (error) {
+    link?.close()
+    throw error
   }
 }
 

@@ -4,6 +4,7 @@ import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
+import type { WorkerUsage } from '../usage/open.ts'
 import type { FeedStart } from './block-feed.ts'
 import type { BoardBuffers } from './board.ts'
 
@@ -19,6 +20,8 @@ export interface WorkerData {
   readonly pretty: boolean
   readonly board: BoardBuffers
   readonly blocks: FeedStart
+  /** How it counts usage; null: it does not. */
+  readonly usage: WorkerUsage | null
   /** TLS sessions are resumed with any worker. */
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */

@@ -11,7 +11,7 @@ import { trustedProxies } from '../edge/client-address.ts'
 import { type DoorSettings, type FrontDoor, listen } from '../edge/listen.ts'
 import type { Receiver } from '../edge/receive.ts'
 import type { TlsOptions } from '../edge/tls.ts'
-import type { RouteInfo } from '../exchange.ts'
+import type { ExchangeObserver, RouteInfo } from '../exchange.ts'
 import { buildGateway, type Gateway, type KeyEvents, type Shared } from '../gateway.ts'
 import type { KeySource } from '../identity/key-source.ts'
 import { Lifetimes } from '../lifetimes.ts'
@@ -71,6 +71,8 @@ export interface ServeOptions {
   readonly shed?: () => boolean
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
   readonly ticketKeys?: Buffer
+  /** Counts usage; null: nobody does. */
+  readonly usage?: ExchangeObserver | null
 }
 
 interface Generation {
@@ -79,7 +81,7 @@ interface Generation {
 }
 
 export function serve(options: ServeOptions): Serving {
-  const { log, board, blocks, id, events, shared, shed } = options
+  const { log, board, blocks, id, events, shared, shed, usage = null } = options
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
   const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
@@ -87,7 +89,7 @@ export function serve(options: ServeOptions): Serving {
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
-  const observers = [accessLog(log), () => requests.add(1)]
+  const observers = [accessLog(log), () => requests.add(1), ...(usage === null ? [] : [usage])]
   let front: FrontDoor | null = null
   let current = generationOf(options.config, shared?.keys, null)
 

@@ -42,7 +42,7 @@ export async function startSupervisor(
   load: () => Promise<Loaded>,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const parts = await openMainParts(config, log.logger)
+  const parts = await openMainParts(config, log.logger, count)
   const supervisor = new Supervisor(config, source, count, load, log, parts)
   try {
     return await supervisor.start()
@@ -102,6 +102,7 @@ class Supervisor {
           pretty,
           board: this.#board.buffers,
           blocks: parts.blocking.follow(),
+          usage: parts.usage?.workers[id] ?? null,
           ticketKeys,
           keys: this.#keys?.keys ?? null,
         }
@@ -140,6 +141,7 @@ class Supervisor {
         workers: () => this.#workers,
         board,
         blocking: this.#parts.blocking,
+        usage: this.#parts.usage?.ledger ?? null,
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
@@ -310,6 +312,7 @@ class Supervisor {
 
   async #abandon(): Promise<void> {
     if (!(await within(ABANDON_GRACE, this.#end('abandon')))) await this.#terminate()
+    await within(ABANDON_GRACE, this.#parts.close())
     this.#log.flush()
   }
 }

@@ -4,8 +4,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { withFixed } from '../config/fixed.ts'
 import { type ConfigSource, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
+import { Calendar } from '../limits/calendar.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
+import { usageRecorder } from '../usage/recorder.ts'
+import { RingSink } from '../usage/ring-sink.ts'
 import { Shedding } from './balance.ts'
 import { FollowedBlocks } from './block-feed.ts'
 import { Board } from './board.ts'
@@ -26,6 +29,7 @@ const board = Board.attach(data.board)
 const blocks = new FollowedBlocks(data.blocks)
 const ask = (): void => post({ kind: 'keys wanted' })
 let keys = new RemoteKeySource(data.keys, ask)
+const usage = data.usage === null ? null : new RingSink(data.usage.ring)
 let serving: Serving | null = null
 let preparation: Promise<Prepared> | null = null
 
@@ -94,10 +98,12 @@ async function build(): Promise<void> {
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
+    usage: usage === null ? null : usageRecorder(usage, new Calendar('day', data.usage!.timeZone)),
   })
   serving.start()
   const tick = (): void => {
     serving!.publish()
+    usage?.retry()
     board.counters.cell(id, 'beats').add(1)
     const counts = board.serving.map(each => board.connections(each))
     shedding.tick(board.connections(id), counts)
@@ -163,6 +169,7 @@ function report(): void {
 async function close(): Promise<void> {
   await serving?.close()
   serving?.release()
+  await usage?.finish()
   end(0)
 }
 
