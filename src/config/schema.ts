@@ -150,8 +150,8 @@ export const upstreamSchema = z.strictObject({
   timeouts: timeouts.default({}),
   fairQueue: z
     .union([z.literal(true), fairQueue])
-    .transform(value => (value === true ? fairQueue.parse({}) : value))
     .optional()
+    .transform(value => (value === true ? fairQueue.parse({}) : value))
     .describe('no more at a time than it can take, and beyond that one company after the other'),
 })
 
