@@ -2,12 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { Agent } from 'node:http'
+import { constants } from 'node:http2'
 import { type TestContext, test } from 'node:test'
 import type { GatewayOptions } from '../src/config/schema.ts'
 import { type Answer, bearer, open, send } from './support/client.ts'
 import { startConfigured } from './support/configured.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest } from './support/http-upstream.ts'
+import { openSession, request } from './support/http2-client.ts'
 import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { connect, pair, socketService } from './support/websocket.ts'
@@ -272,6 +274,29 @@ test('a WebSocket holds its slot to its end, and waits for one', async context =
   assert.equal((await gateway.row()).in_use, 1)
   // Without a goodbye
   socket.terminate()
+  await until('the slot is free', async () => (await gateway.row()).in_use === 0)
+})
+
+test('streams of HTTP/2 take turns like any other, and leave like any other', async context => {
+  const upstream = await holding(context)
+  const http2 = { server: { http2: { cleartext: true } } }
+  const gateway = await queued(context, upstream.url, { concurrency: 1, queueTimeout: 30 }, http2)
+  const session = await openSession(gateway.url)
+  context.after(() => session.destroy())
+  const first = request(session, { ':path': '/first', ...of('acme') })
+  await upstream.request('/first')
+  const left = session.request({ ':path': '/left', ...of('acme') })
+  left.on('error', () => {})
+  await gateway.waiting(1)
+  const last = request(session, { ':path': '/last', ...of('acme') })
+  await gateway.waiting(2)
+  left.close(constants.NGHTTP2_CANCEL)
+  await gateway.waiting(1)
+  await answerNext(upstream)
+  assert.equal((await first).text, 'done')
+  ;(await upstream.request('/last')).response.end('last')
+  assert.equal((await last).text, 'last')
+  assert.equal(upstream.requests.length, 2)
   await until('the slot is free', async () => (await gateway.row()).in_use === 0)
 })
 
