@@ -19,7 +19,7 @@ export interface LimitBounds {
 }
 
 /** Numbers of state: the length of the array that is handed in. */
-export const LIMIT_FIELDS = 17
+export const LIMIT_FIELDS = 18
 
 const INITIAL = 20
 /** The part of the limit at which the baseline is measured. */
@@ -71,6 +71,8 @@ const LOAD_SQUARES = 14
 const BASE_SQUARES = 15
 /** Square of the standard error of the baseline. */
 const BASELINE_ERROR = 16
+/** 1: the baseline is of one look, in which it changed. */
+const DOUBTFUL = 17
 
 /** Values of PHASE. In the first ones the limit is what it is but for probing. */
 const UNKNOWN = 0
@@ -186,17 +188,19 @@ export class AdaptiveLimit {
     const chance = 2.5 * Math.sqrt(error + state[BASELINE_ERROR]!)
     const changed = state[PHASE] === UNKNOWN || Math.abs(off) > Math.max(CHANGED, chance)
     const fallen = state[PHASE] === PROBING && state[WINDOWS]! < PROBE_EVERY
-    const part = changed ? 1 : fallen ? BLEND_FALLEN : BLEND
+    const part = changed || state[DOUBTFUL] === 1 ? 1 : fallen ? BLEND_FALLEN : BLEND
     state[BASELINE]! += off * part
     state[BASELINE_ERROR] = part ** 2 * error + (1 - part) ** 2 * state[BASELINE_ERROR]!
     if (state[PHASE] !== HOLDING) {
       state[WINDOWS] = 0
       state[PROBED_LIMIT] = state[LIMIT]!
     }
+    // The look in which it changed may have seen both, and counts for nothing if the next one sees something else
+    state[DOUBTFUL] = changed ? 1 : 0
     const elasticity = (state[LATENCY]! - seen) / LOG_PROBED
-    if (changed && state[PHASE] === PROBING && elasticity > ELASTIC && state[LIMIT]! > this.#bounds.min)
-      this.#lower()
-    else state[PHASE] = HOLDING
+    const lowers = changed && state[PHASE] === PROBING && elasticity > ELASTIC
+    if (lowers && state[LIMIT]! > this.#bounds.min) this.#lower()
+    else state[PHASE] = changed ? PROBING : HOLDING
     this.#begin(now)
   }
 
