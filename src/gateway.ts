@@ -4,6 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
+import { type AdmissionSeat, type Gates, gatesOf } from './admission/gates.ts'
 import { routableOf, segmentsOf } from './config/routable.ts'
 import type { GatewayConfig, RouteConfig } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
@@ -62,6 +63,8 @@ export interface Gateway {
   start(): Promise<void>
   /** Lets go of keys and of connections to upstreams, but for those that `other` goes on with. */
   close(other?: Gateway): void
+  /** From now on it serves: what it goes on with obeys its settings. */
+  takeOver(): void
   /** In the order of the configuration. */
   readonly routes: readonly RouteInfo[]
   readonly parts: GatewayParts
@@ -74,6 +77,7 @@ interface GatewayParts {
   readonly verifier: TokenVerifier
   readonly endpoints: ReadonlyMap<string, Endpoint>
   readonly pools: ReadonlyMap<string, Pool | Http2Pool>
+  readonly gates: Gates
 }
 
 interface Keys {
@@ -116,6 +120,8 @@ export interface Shared {
   readonly tickets?: Tickets
   /** Keeps the state of limits. */
   readonly limits: LimitStore
+  /** Where its requests queue with those of the others. */
+  readonly seat?: AdmissionSeat
 }
 
 /**
@@ -146,6 +152,7 @@ export function buildGateway(
   const pools = new Map(
     [...endpoints].map(([key, endpoint]) => [key, poolOf(endpoint, before?.pools.get(key))]),
   )
+  const { gates, takeOver } = gatesOf(config, shared.seat, before?.gates)
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
@@ -153,7 +160,8 @@ export function buildGateway(
   const withoutCookies = { asserted, dropped: COOKIES }
 
   const compiled = config.routes.map(route => {
-    const policies = pipelineOf(route, config, { verifier, blocks, tickets, signOut, limits })
+    const gate = gates.get(upstreamKeyOf(route, config) ?? '') ?? null
+    const policies = pipelineOf(route, config, { verifier, blocks, tickets, signOut, limits, gate })
     const crossOrigin = (route.cors ?? config.cors) !== false
     return compile(route, crossOrigin, compose(policies, terminalOf(route)))
   })
@@ -189,7 +197,8 @@ export function buildGateway(
       for (const pool of pools.values()) if (!kept.has(pool)) pool.close()
     },
     routes: compiled,
-    parts: { identity: config.identity, keys, verifier, endpoints, pools },
+    parts: { identity: config.identity, keys, verifier, endpoints, pools, gates },
+    takeOver,
   }
 
   /** What stands around answers that no route gives. */

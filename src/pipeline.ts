@@ -3,6 +3,7 @@
  * reply comes back up. What a route does not ask for is not in its list.
  */
 
+import type { Gate } from './admission/gate.ts'
 import type { CostConfig } from './config/limits.ts'
 import type { CorsConfig, GatewayConfig, RouteConfig } from './config/schema.ts'
 import type { Policy } from './exchange.ts'
@@ -16,6 +17,7 @@ import { bodyLimit } from './policies/body-limit.ts'
 import { clientLimit } from './policies/client-limit.ts'
 import { cors, LIMIT_FIELDS, originCheck } from './policies/cors.ts'
 import { cost } from './policies/cost.ts'
+import { fairQueue } from './policies/fair-queue.ts'
 import { identityHeaders } from './policies/identity-headers.ts'
 import { opaqueKeys } from './policies/opaque-keys.ts'
 import { problems } from './policies/problems.ts'
@@ -35,12 +37,14 @@ export interface PipelineParts {
   readonly signOut: SignOut
   /** null: none are configured */
   readonly limits: Limits | null
+  /** What stands in front of the route's upstream; null: nothing */
+  readonly gate: Gate | null
 }
 
 export function pipelineOf(
   route: RouteConfig,
   config: GatewayConfig,
-  { verifier, blocks, tickets, signOut, limits }: PipelineParts,
+  { verifier, blocks, tickets, signOut, limits, gate }: PipelineParts,
 ): Policy[] {
   const crossOrigin = route.cors ?? config.cors
   const limit = route.bodyLimit ?? config.bodyLimit
@@ -70,6 +74,7 @@ export function pipelineOf(
     auth !== 'required' && opaqueKeys(),
     ...config.policies,
     ...route.policies,
+    gate !== null && fairQueue(gate),
   ]
   return steps.filter(step => step !== false)
 }

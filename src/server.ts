@@ -1,6 +1,7 @@
 /** A running gateway: front door, admin port, log, and the way down. */
 
 import { type AdminServer, startAdmin } from './admin/server.ts'
+import { queuedUpstreams } from './admission/queued.ts'
 import type { Loaded } from './config/load.ts'
 import type { GatewayConfig } from './config/schema.ts'
 import type { FrontDoor } from './edge/listen.ts'
@@ -64,7 +65,7 @@ export async function startAlone(
 ): Promise<RunningGateway> {
   const { server } = config
   const { logger } = log
-  const board = Board.create(1, config.limits?.maxKeys)
+  const board = Board.create(1, { limitKeys: config.limits?.maxKeys, queued: queuedUpstreams(config) })
   const parts = await openMainParts(config, logger, 0)
   const { blocking, usage } = parts
   const serving = serve({
@@ -126,6 +127,7 @@ export async function startAlone(
     load,
     stopping: () => board.phase === 'draining',
     async prepare(next) {
+      board.admission.add(queuedUpstreams(next))
       const { swap, discard } = await serving.prepare(next)
       const takeOver = async (): Promise<void> => {
         await swap()

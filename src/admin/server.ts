@@ -10,6 +10,7 @@ import { BlocksApi } from './blocks.ts'
 import type { AdminReply } from './json-body.ts'
 import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
+import { describeUpstreams } from './upstream-table.ts'
 import { UsageApi } from './usage.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
@@ -65,6 +66,8 @@ export async function startAdmin(
         return send(response, 200, describeWorkers(state.workers(), state.board))
       case '/usage':
         return usage.serve(request, response)
+      case '/upstreams':
+        return send(response, 200, describeUpstreams(state.board.admission))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
       case '/blocks':

@@ -6,7 +6,13 @@ import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
 import { checkLimits } from './check-limits.ts'
 import type { SchemaProblem } from './problem.ts'
-import { type GatewayConfig, HMAC_ALGORITHMS, type RouteConfig, type UpstreamConfig } from './schema.ts'
+import {
+  type FairQueueConfig,
+  type GatewayConfig,
+  HMAC_ALGORITHMS,
+  type RouteConfig,
+  type UpstreamConfig,
+} from './schema.ts'
 import { checkTls } from './tls.ts'
 import { checkUsage } from './usage.ts'
 import { serviceUrl } from './values.ts'
@@ -281,6 +287,17 @@ function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], rep
       [...at, 'protocol'],
       'is h2c, HTTP/2 without TLS, but the url is https: write http, or h2 for HTTP/2 over TLS',
     )
+  if (upstream.fairQueue !== undefined) checkFairQueue(upstream.fairQueue, [...at, 'fairQueue'], report)
+}
+
+function checkFairQueue(
+  { minConcurrency, maxConcurrency, queueTimeout }: FairQueueConfig,
+  at: readonly PropertyKey[],
+  report: Report,
+): void {
+  if (minConcurrency > maxConcurrency)
+    report([...at, 'minConcurrency'], `is more than maxConcurrency, which is ${maxConcurrency}`)
+  if (queueTimeout <= 0) report([...at, 'queueTimeout'], 'must be longer than 0')
 }
 
 function checkCaFile(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {

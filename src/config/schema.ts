@@ -128,6 +128,17 @@ const timeouts = z.strictObject({
   idle: duration.optional().describe('between two chunks of a body'),
 })
 
+const fairQueue = z.strictObject({
+  concurrency: z
+    .union([z.literal('adaptive'), z.int().min(1).max(65_535)])
+    .default('adaptive')
+    .describe('requests that the upstream gets at a time; adaptive: found from how fast it answers'),
+  minConcurrency: z.int().min(1).max(65_535).default(2).describe('least that adaptive may find'),
+  maxConcurrency: z.int().min(1).max(65_535).default(1000).describe('most that adaptive may find'),
+  queueSize: z.int().min(1).max(100_000).default(500).describe('requests that may wait beyond that'),
+  queueTimeout: duration.default(2).describe('how long one may wait'),
+})
+
 export const upstreamSchema = z.strictObject({
   url: serviceUrl,
   protocol: z
@@ -140,6 +151,11 @@ export const upstreamSchema = z.strictObject({
   maxIdleConnections: z.int().min(0).max(65_535).optional(),
   idleTimeout: duration.default(4).describe("below the upstream's own keep-alive (uvicorn: 5 s)"),
   timeouts: timeouts.default({}),
+  fairQueue: z
+    .union([z.literal(true), fairQueue])
+    .optional()
+    .transform(value => (value === true ? fairQueue.parse({}) : value))
+    .describe('no more at a time than it can take, and beyond that one company after the other'),
 })
 
 /** Defaults of every upstream. */
@@ -287,6 +303,7 @@ export type GatewayOptions = z.input<typeof gatewaySchema>
 export type GatewayConfig = z.output<typeof gatewaySchema>
 export type RouteConfig = GatewayConfig['routes'][number]
 export type UpstreamConfig = z.output<typeof upstreamSchema>
+export type FairQueueConfig = z.output<typeof fairQueue>
 export type CorsConfig = z.output<typeof cors>
 
 /** Types a config in TypeScript: `export default defineGateway({ … })`. */

@@ -47,6 +47,7 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
     `${kept(clients, client, clientPart)}${route === null ? ',"route":null' : kept(routes, route, routePart)}` +
     `${identity === null ? '' : kept(identities, identity, identityPart)}${upstreamPart(exchange)}` +
     `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"protocol":"${exchange.protocol}","outcome":"${exchange.outcome}"`
+  if (exchange.queuedFor > 0) line += `,"queue_ms":${Math.ceil(exchange.queuedFor)}`
   if (exchange.closeCode !== 0) line += `,"close_code":${exchange.closeCode}`
   if (exchange.violated.length > 0) line += `,"violated_policies":${JSON.stringify(exchange.violated)}`
   if (exchange.endReason !== null) line += `,"ended":"${exchange.endReason}"`

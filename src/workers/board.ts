@@ -1,8 +1,10 @@
 /**
  * What the threads of one gateway see of each other, in shared memory: where the gateway stands, the state of each worker
- * and what it counts, which tokens are revoked, and which tickets are out. Made by the main thread, attached by each worker.
+ * and what it counts, which tokens are revoked, which tickets are out, and who is at which upstream. Made by the main
+ * thread, attached by each worker.
  */
 
+import { Admission, type AdmissionBuffers } from '../admission/admission.ts'
 import { Slots } from '../limits/slots.ts'
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
 import { SharedCounters } from '../store/shared-counters.ts'
@@ -37,10 +39,18 @@ export interface BoardBuffers {
   readonly limits: SharedArrayBuffer
   /** One cell: it moves on when a worker has died. */
   readonly era: SharedArrayBuffer
+  readonly admission: AdmissionBuffers
+}
+
+export interface BoardOptions {
+  /** How many counters of limits are in use at a time. */
+  readonly limitKeys?: number | undefined
+  /** Upstreams that have a fair queue, by key. */
+  readonly queued?: ReadonlyMap<string, { readonly name: string }>
 }
 
 export class Board {
-  readonly buffers: BoardBuffers
+  readonly #fixed: Omit<BoardBuffers, 'admission'>
   readonly workers: number
   readonly revocations: Revocations
   /** 49 MiB, of which the system gives what is used. */
@@ -48,6 +58,7 @@ export class Board {
   readonly limits: SharedCounters
   /** For `limits/slots.ts`. */
   readonly era: Int32Array
+  readonly admission: Admission
   readonly counters: WorkerCounters<Totals, 'connections'>
   readonly #states: Int32Array
 
@@ -58,8 +69,9 @@ export class Board {
     tickets: Tickets,
     limits: SharedCounters,
     era: SharedArrayBuffer,
+    admission: Admission,
   ) {
-    this.buffers = {
+    this.#fixed = {
       states,
       counters: counters.buffer,
       revocations: revocations.buffers,
@@ -73,11 +85,14 @@ export class Board {
     this.tickets = tickets
     this.limits = limits
     this.era = new Int32Array(era)
+    this.admission = admission
     this.#states = new Int32Array(states)
   }
 
-  /** @param limitKeys how many counters of limits are in use at a time */
-  static create(workers: number, limitKeys = MAX_LIMIT_KEYS): Board {
+  static create(
+    workers: number,
+    { limitKeys = MAX_LIMIT_KEYS, queued = new Map() }: BoardOptions = {},
+  ): Board {
     return new Board(
       new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT),
       WorkerCounters.create(COUNTED, workers),
@@ -85,10 +100,11 @@ export class Board {
       Tickets.create(),
       SharedCounters.create({ capacity: limitKeys }),
       new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+      Admission.create(queued, workers),
     )
   }
 
-  static attach({ states, counters, revocations, tickets, limits, era }: BoardBuffers): Board {
+  static attach({ states, counters, revocations, tickets, limits, era, admission }: BoardBuffers): Board {
     return new Board(
       states,
       WorkerCounters.attach(COUNTED, counters),
@@ -96,7 +112,13 @@ export class Board {
       Tickets.attach(tickets),
       SharedCounters.attach(limits),
       era,
+      Admission.attach(admission),
     )
+  }
+
+  /** What a thread needs that attaches now. */
+  get buffers(): BoardBuffers {
+    return { ...this.#fixed, admission: this.admission.buffers }
   }
 
   get phase(): Phase {
@@ -149,5 +171,6 @@ export class Board {
     this.setState(id, 'down')
     this.counters.resetGauges(id)
     Slots.beginEra(this.era)
+    this.admission.clear(id)
   }
 }

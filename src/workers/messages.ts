@@ -1,5 +1,6 @@
 /** Everything that the supervisor and its worker threads say to each other. No request ever waits for any of it. */
 
+import type { AdmissionBuffers } from '../admission/admission.ts'
 import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
@@ -34,6 +35,8 @@ export interface Prepare {
   readonly source: ConfigSource
   /** Null: the keys are those that it has. Else the first set of others, if there was one. */
   readonly keys: { readonly set: readonly Jwk[] | null } | null
+  /** Those of upstreams that get a fair queue, too. */
+  readonly admission: AdmissionBuffers
 }
 
 export type ToWorker =

@@ -109,6 +109,7 @@ export function serve(options: ServeOptions): Serving {
       lifetimes,
       tickets: board.tickets,
       limits,
+      seat: { admission: board.admission, worker: id },
     }
     return { config, gateway: buildGateway(config, gatewayEvents, draining, all, before?.parts ?? null) }
   }
@@ -131,6 +132,7 @@ export function serve(options: ServeOptions): Serving {
     const { gateway } = current
     const { identity, server, log: wanted } = next.config
     current = next
+    next.gateway.takeOver()
     front?.replace(receiverOf(next), doorSettings(next.config))
     const pairs = gateway.routes.map((route, index) => [route, successors[index] ?? null] as const)
     lifetimes.replaceRoutes(pairs, { leeway: identity.leeway, seconds: server.drainTimeout })

@@ -8,6 +8,7 @@ import { totalmem } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
 import { getHeapStatistics } from 'node:v8'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
+import { queuedUpstreams } from '../admission/queued.ts'
 import { TICKET_KEY_BYTES } from '../certificate.ts'
 import { fixedOf } from '../config/fixed.ts'
 import type { ConfigSource, Loaded } from '../config/load.ts'
@@ -75,7 +76,10 @@ class Supervisor {
   ) {
     this.#parts = parts
     this.#log = log
-    this.#board = Board.create(count, config.limits?.maxKeys)
+    this.#board = Board.create(count, {
+      limitKeys: config.limits?.maxKeys,
+      queued: queuedUpstreams(config),
+    })
     this.#source = source
     this.#reloader = new Reloader({
       config,
@@ -232,7 +236,14 @@ class Supervisor {
     const kept = isDeepStrictEqual(jwks, config.identity.jwks)
     const keys = kept ? this.#keys : this.#keysOf(config)
     if (!kept) await this.#fetch(keys)
-    const message: Prepare = { kind: 'prepare', source, keys: kept ? null : { set: keys?.keys ?? null } }
+    const { admission } = this.#board
+    admission.add(queuedUpstreams(config))
+    const message: Prepare = {
+      kind: 'prepare',
+      source,
+      keys: kept ? null : { set: keys?.keys ?? null },
+      admission: admission.buffers,
+    }
     const discard = (): void => {
       for (const worker of this.#workers) worker.send({ kind: 'discard' })
       if (!kept) keys?.stop()

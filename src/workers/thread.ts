@@ -128,8 +128,9 @@ function hasChanged(before: ConfigSource['file'], file: ConfigSource['file']): b
 }
 
 /** Ready for another configuration, of which nothing is to be seen yet. */
-async function prepare({ source, keys: others }: Prepare): Promise<Prepared> {
+async function prepare({ source, keys: others, admission }: Prepare): Promise<Prepared> {
   await building
+  board.admission.adopt(admission)
   const { config, isAsBefore } = await load(source)
   if (!isAsBefore) throw new Error('the config file has changed once more meanwhile')
   const nextKeys = others === null ? keys : new RemoteKeySource(others.set, ask)

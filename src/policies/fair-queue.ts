@@ -1,0 +1,103 @@
+/**
+ * The last step before an upstream that takes only so many requests at a time: a free slot, or a turn in the queue. The
+ * slot is held until the exchange has ended, however long that lasts.
+ */
+
+import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
+import type { Gate } from '../admission/gate.ts'
+import { asGatewayError, GatewayError } from '../errors.ts'
+import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
+
+export function fairQueue(gate: Gate): Policy {
+  return function fairQueue(exchange, next) {
+    const inUse = gate.enter()
+    if (inUse === 0) return new Turn(exchange, gate, next).begin()
+    exchange.onEnd(gate.leave)
+    return send(exchange, gate, inUse, next)
+  }
+}
+
+/** How long the head of the answer takes tells how busy the upstream is. A WebSocket tells nothing. */
+function send(exchange: Exchange, gate: Gate, inUse: number, next: Handler): Reply | Promise<Reply> {
+  if (exchange.upgrade || !gate.measures(inUse)) return next(exchange)
+  const sentAt = gate.now()
+  const replied = next(exchange)
+  if (replied instanceof Promise) {
+    replied.then(
+      // A service that fails does so at once, or late, for reasons of its own
+      ({ status }) => status < 500 && gate.observe(gate.now() - sentAt, inUse),
+      error => asGatewayError(error).code === 'upstream_timeout' && gate.observe(gate.now() - sentAt, inUse),
+    )
+  }
+  return replied
+}
+
+/** Who shares. Those without a company are each their own: a user, else an address. */
+function groupOf({ identity, client }: Exchange): string {
+  if (identity === null) return `address ${client.ip}`
+  return identity.companyId === null ? `user ${identity.userId}` : `company ${identity.companyId}`
+}
+
+const REASONS: Readonly<Record<RefusalReason, string>> = {
+  full: 'the queue for the upstream is full',
+  deadline: 'it was not its turn in time',
+}
+
+/** An exchange that waits for its slot. */
+class Turn extends Waiting implements Abortable {
+  readonly #exchange: Exchange
+  readonly #gate: Gate
+  readonly #next: Handler
+  readonly #reply = Promise.withResolvers<Reply>()
+
+  constructor(exchange: Exchange, gate: Gate, next: Handler) {
+    super(groupOf(exchange), exchange.weight, gate.now())
+    this.#exchange = exchange
+    this.#gate = gate
+    this.#next = next
+  }
+
+  begin(): Promise<Reply> {
+    if (this.#exchange.aborted) return Promise.reject(new GatewayError('client_gone'))
+    this.#exchange.onAbort(this)
+    this.#gate.wait(this)
+    return this.#reply.promise
+  }
+
+  onTurn(cost: number, inUse: number): void {
+    const exchange = this.#exchange
+    const gate = this.#gate
+    const sentAt = gate.now()
+    this.#leaveQueue()
+    exchange.onEnd(() => {
+      gate.settle(this, cost, gate.now() - sentAt)
+      gate.leave()
+    })
+    // Not within the end of the exchange that made room
+    queueMicrotask(() => {
+      try {
+        this.#reply.resolve(send(exchange, gate, inUse, this.#next))
+      } catch (error) {
+        this.#reply.reject(error)
+      }
+    })
+  }
+
+  onRefused(reason: RefusalReason): void {
+    this.#leaveQueue()
+    this.#gate.countRefused()
+    const headers = ['Retry-After', String(this.#gate.retryAfter(this))]
+    this.#reply.reject(new GatewayError('upstream_overloaded', { headers, cause: REASONS[reason] }))
+  }
+
+  /** The client has left. */
+  abort(): void {
+    this.#gate.giveUp(this)
+    this.#reply.reject(new GatewayError('client_gone'))
+  }
+
+  #leaveQueue(): void {
+    this.#exchange.onAbort(null)
+    this.#exchange.queuedFor = this.#gate.now() - this.since
+  }
+}
