@@ -68,12 +68,14 @@ export async function startAlone(
   const board = Board.create(1, { limitKeys: config.limits?.maxKeys, queued: queuedUpstreams(config) })
   const parts = await openMainParts(config, logger, 0)
   const { blocking, usage } = parts
+  const quotas = parts.keepQuotas(board.limits)
   const serving = serve({
     config,
     log,
     board,
     blocks: blocking.blocks,
     id: 0,
+    onQuotas: quotas === null ? undefined : names => quotas.note(names),
     events: {
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
       onKeysChanged: keys => logger.info({ keys }, 'JWKS fetched'),

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { loadConfig } from './load.ts'
 import { parseOptions } from './parse.ts'
 import { dotted } from './problem.ts'
+import type { GatewayOptions } from './schema.ts'
 
 const ROUTES = [{ name: 'api', path: '/api', respond: {} }]
 
@@ -138,6 +140,18 @@ describe('is told with its place', () => {
       if (all[0]!.includes('rules[0]')) assert.ok(all[0]!.startsWith(RULE))
     })
   }
+})
+
+test('quotas that nobody keeps are warned of', async () => {
+  const warnings = async (more: object) => {
+    const options = {
+      limits: { plans: { free: { rules: [{ name: 'q', limit: 1, window: 'day' }] } } },
+      ...more,
+    }
+    return (await loadConfig({ options: options as GatewayOptions, env: {}, dotenv: false })).warnings
+  }
+  assert.match(String(await warnings({ routes: [] })), /quotas of days and months begin anew with each start/)
+  assert.deepEqual(await warnings({ routes: [], redis: { url: 'redis://cache' } }), [])
 })
 
 test('all at once', () => {

@@ -117,3 +117,13 @@ function checkRate({ limit, window, burst }: Rate, at: Path, report: Report): vo
 function listed(names: ReadonlySet<string>): string {
   return names.size === 0 ? 'none' : [...names].slice(0, 20).join(', ')
 }
+
+/** @param config checked before */
+export function quotaWarnings({ limits, redis, usage }: GatewayConfig): string[] {
+  const kept = redis !== undefined || usage !== undefined
+  const rules = Object.values(limits?.plans ?? {}).flatMap(({ rules }) => rules)
+  if (kept || !rules.some(({ window }) => typeof window === 'string')) return []
+  return [
+    'limits: quotas of days and months begin anew with each start: configure usage or redis to keep them',
+  ]
+}

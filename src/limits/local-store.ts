@@ -13,17 +13,22 @@ import type { Slots } from './slots.ts'
  */
 const PARTS = 65_536
 /** Kept a little beyond their end, for clocks of threads and of what is asked late. */
-const KEPT_MS = 1_000
+export const KEPT_MS = 1_000
 /** Without room for another counter a limit lets pass: a table that is full must not be an outage. */
 const NO_ROOM: Taken = 0
+
+/** Told of each quota that somebody begins to use: its name, its day or month, and when that ends. */
+export type QuotaBegun = (name: string, period: string, end: number) => void
 
 export class LocalStore implements LimitStore {
   readonly #counters: SharedCounters
   readonly #slots: Slots
+  readonly #onQuota: QuotaBegun | undefined
 
-  constructor(counters: SharedCounters, slots: Slots) {
+  constructor(counters: SharedCounters, slots: Slots, onQuota?: QuotaBegun) {
     this.#counters = counters
     this.#slots = slots
+    this.#onQuota = onQuota
   }
 
   meter(rule: Rule, subject: string): Meter {
@@ -32,7 +37,7 @@ export class LocalStore implements LimitStore {
       case 'rate':
         return new RateMeter(rule, this.#counters, this.#counters.key(name))
       case 'quota':
-        return new QuotaMeter(rule, this.#counters, name)
+        return new QuotaMeter(rule, this.#counters, name, this.#onQuota)
       case 'slots':
         return new SlotMeter(rule, this.#slots, name)
     }
@@ -119,11 +124,13 @@ export class QuotaMeter implements Meter {
   readonly #parts: number
   readonly #counters: SharedCounters
   readonly #name: string
+  readonly #onBegun: QuotaBegun | undefined
   #label = ''
   #key: CounterKey | null = null
 
-  constructor(rule: QuotaRule, counters: SharedCounters, name: string) {
+  constructor(rule: QuotaRule, counters: SharedCounters, name: string, onBegun?: QuotaBegun) {
     this.rule = rule
+    this.#onBegun = onBegun
     this.#parts = rule.unit === 'cost' ? COST_PARTS : 1
     this.#counters = counters
     this.#name = name
@@ -157,10 +164,11 @@ export class QuotaMeter implements Meter {
 
   /** Every window has a counter of its own. */
   #keyAt(now: number): CounterKey {
-    const { label } = this.rule.windowAt(now)
+    const { label, end } = this.rule.windowAt(now)
     if (this.#key === null || label !== this.#label) {
       this.#label = label
       this.#key = this.#counters.key(`${this.#name}|${label}`)
+      this.#onBegun?.(this.#name, label, end)
     }
     return this.#key
   }

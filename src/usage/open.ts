@@ -5,6 +5,7 @@ import type { GatewayConfig } from '../config/schema.ts'
 import { type UsageConfig, usagePlace } from '../config/usage.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { UsageLedger } from './ledger.ts'
+import type { QuotaTable } from './quota-table.ts'
 import { RedisStore } from './redis-store.ts'
 import { createRing, RingReader } from './ring.ts'
 import { SqliteStore } from './sqlite-store.ts'
@@ -13,6 +14,8 @@ import type { UsageStore } from './store.ts'
 export interface OpenUsage {
   readonly ledger: UsageLedger
   readonly workers: readonly WorkerUsage[]
+  /** Keeps quotas over restarts; null: this store does not. */
+  readonly quotas: QuotaTable | null
 }
 
 /** What a worker needs to count. The days are those of the ledger, whatever its own configuration says by then. */
@@ -43,7 +46,11 @@ export async function openUsage(
     flush: usage.flush,
     logger,
   })
-  return { ledger, workers: rings.map(ring => ({ ring, timeZone: usage.timeZone })) }
+  return {
+    ledger,
+    workers: rings.map(ring => ({ ring, timeZone: usage.timeZone })),
+    quotas: store instanceof SqliteStore ? store.quotas : null,
+  }
 }
 
 async function storeOf(

@@ -4,7 +4,9 @@ import type { Logger } from 'pino'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { openMainLink } from '../redis/main-link.ts'
+import type { SharedCounters } from '../store/shared-counters.ts'
 import { type OpenUsage, openUsage } from '../usage/open.ts'
+import { QuotaKeeper } from '../usage/quota-keeper.ts'
 import { Blocking } from './blocking.ts'
 import { within } from './drain.ts'
 
@@ -14,6 +16,8 @@ export interface MainParts {
   /** Null: usage is not counted. */
   readonly usage: OpenUsage | null
   readonly blocking: Blocking
+  /** Quotas as they were are put into these counters, and kept from now on. */
+  keepQuotas(counters: SharedCounters): QuotaKeeper | null
   /** What should be known before the first request is known by then, or is not waited for any longer. */
   prepared(): Promise<void>
   /** To be called behind the last exchange: what was counted is written down. */
@@ -37,10 +41,18 @@ export async function openMainParts(
     const usage = await openUsage(config, link, logger, workers)
     const blocking = new Blocking()
     const shared = link === null ? null : await shareBlocks(blocking, link, logger)
+    let quotas: QuotaKeeper | null = null
     return {
       link,
       usage,
       blocking,
+      keepQuotas(counters) {
+        // Several gateways share theirs in Redis
+        if (link !== null || !usage?.quotas) return null
+        quotas = new QuotaKeeper(usage.quotas, counters, logger)
+        quotas.restore(config)
+        return quotas
+      },
       async prepared() {
         if (shared === null || (await within(PATIENCE, shared.known))) return
         logger.warn('Blocks of other gateways are not known yet: Redis does not answer')
@@ -49,6 +61,7 @@ export async function openMainParts(
       async close() {
         shared?.close()
         blocking.close()
+        quotas?.close()
         await usage?.ledger.close()
         link?.close()
       },

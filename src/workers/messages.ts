@@ -6,6 +6,7 @@ import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
 import type { WorkerUsage } from '../usage/open.ts'
+import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { FeedStart } from './block-feed.ts'
 import type { BoardBuffers } from './board.ts'
 
@@ -23,6 +24,8 @@ export interface WorkerData {
   readonly blocks: FeedStart
   /** How it counts usage; null: it does not. */
   readonly usage: WorkerUsage | null
+  /** Whether to tell of quotas that begin to be used. */
+  readonly keepsQuotas: boolean
   /** TLS sessions are resumed with any worker. */
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */
@@ -67,6 +70,8 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly fault: Fault }
   | { readonly kind: 'log'; readonly lines: string }
   | { readonly kind: 'keys wanted' }
+  /** Somebody has begun to use them. */
+  | { readonly kind: 'quotas'; readonly names: readonly QuotaName[] }
   | { readonly kind: 'prepared' }
   | { readonly kind: 'unprepared'; readonly fault: Fault }
   | { readonly kind: 'swapped' }

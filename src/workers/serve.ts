@@ -22,7 +22,9 @@ import type { Ports } from '../listening.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { Board } from './board.ts'
+import { quotaNews } from './quota-news.ts'
 import { revokedTokens } from './revoked-tokens.ts'
 import { signOutFrom } from './sign-out.ts'
 
@@ -69,6 +71,8 @@ export interface ServeOptions {
   readonly shared?: Omit<Shared, 'limits'>
   /** Whether to ask a client to come back through another connection. */
   readonly shed?: () => boolean
+  /** Told of quotas that this thread begins to use. */
+  readonly onQuotas?: ((names: readonly QuotaName[]) => void) | undefined
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
   readonly ticketKeys?: Buffer
   /** Counts usage; null: nobody does. */
@@ -85,7 +89,11 @@ export function serve(options: ServeOptions): Serving {
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
   const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
-  const limits = new LocalStore(board.limits, new Slots(board.limits, board.era))
+  const limits = new LocalStore(
+    board.limits,
+    new Slots(board.limits, board.era),
+    options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas),
+  )
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')

@@ -17,6 +17,7 @@ import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
 import type { RunningGateway } from '../server.ts'
 import { isPretty, type Log, openLog } from '../telemetry/log.ts'
+import type { QuotaKeeper } from '../usage/quota-keeper.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
 import { FetchedKeys } from './fetched-keys.ts'
@@ -59,6 +60,7 @@ class Supervisor {
   readonly #log: Log
   readonly #board: Board
   readonly #parts: MainParts
+  readonly #quotas: QuotaKeeper | null
   readonly #workers: readonly SupervisedWorker[]
   readonly #reloader: Reloader
   /** What a thread is made of that starts now. */
@@ -80,6 +82,7 @@ class Supervisor {
       limitKeys: config.limits?.maxKeys,
       queued: queuedUpstreams(config),
     })
+    this.#quotas = parts.keepQuotas(this.#board.limits)
     this.#source = source
     this.#reloader = new Reloader({
       config,
@@ -107,6 +110,7 @@ class Supervisor {
           board: this.#board.buffers,
           blocks: parts.blocking.follow(),
           usage: parts.usage?.workers[id] ?? null,
+          keepsQuotas: this.#quotas !== null,
           ticketKeys,
           keys: this.#keys?.keys ?? null,
         }
@@ -186,6 +190,8 @@ class Supervisor {
     switch (message.kind) {
       case 'log':
         return this.#log.writeBatch(message.lines)
+      case 'quotas':
+        return this.#quotas?.note(message.names)
       case 'keys wanted':
         return void this.#askForKeys(worker)
       case 'built':

@@ -98,6 +98,7 @@ async function build(): Promise<void> {
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
+    onQuotas: data.keepsQuotas ? names => post({ kind: 'quotas', names }) : undefined,
     usage: usage === null ? null : usageRecorder(usage, new Calendar('day', data.usage!.timeZone)),
   })
   serving.start()
