@@ -1,7 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 
-const tokenInterval = 30
+/** Waits until the next token is to be made; `sent` were already. Ends early, or fails, when the client has left. */
+export type Pace = (sent: number, left: AbortSignal) => Promise<void>
+
+const usualPace: Pace = (_, left) => delay(30, undefined, { signal: left })
 
 export const eventStream = {
   'Content-Type': 'text/event-stream; charset=utf-8',
@@ -27,13 +30,15 @@ export async function streamAnswer(
   left: AbortSignal,
   tokens: string[],
   company: string,
+  pace: Pace = usualPace,
 ): Promise<number> {
   response.writeHead(200, eventStream)
   // Out now, not with the first token: the client learns at once that its question was accepted.
   response.flushHeaders()
   let sent = 0
   for (const text of tokens) {
-    if (!(await passed(tokenInterval, left))) return sent
+    await pace(sent, left).catch(() => {})
+    if (left.aborted) return sent
     response.write(event('token', { text }))
     sent += 1
   }
@@ -43,9 +48,4 @@ export async function streamAnswer(
 
 function event(name: string, data: unknown): string {
   return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
-}
-
-async function passed(milliseconds: number, left: AbortSignal): Promise<boolean> {
-  await delay(milliseconds, undefined, { signal: left }).catch(() => {})
-  return !left.aborted
 }

@@ -1,6 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { answerTokens, eventStream, streamAnswer } from './answer.ts'
+import { answerTokens, eventStream, type Pace, streamAnswer } from './answer.ts'
 import { callerOf } from './caller.ts'
 import { echo } from './echo.ts'
 import { createEvents } from './events.ts'
@@ -11,11 +11,16 @@ import { type RunningService, type ServiceOptions, startService } from './servic
 const prefix = '/api/v1/query/'
 const longestDelay = 10 * 60 * 1_000
 
+export interface QueryOptions extends ServiceOptions {
+  /** Of the tokens of answers; 30 ms apart by default. */
+  readonly pace?: Pace
+}
+
 /**
  * The query service: answers questions token by token (`ask`), tells news as they come (`events`, and `live` over a
  * WebSocket), and shows a gateway's doings from the upstream's side (`echo`, `status/:code`, `slow`).
  */
-export async function startQuery(options: ServiceOptions = {}): Promise<RunningService> {
+export async function startQuery(options: QueryOptions = {}): Promise<RunningService> {
   const live = createLive(line => options.report?.(line))
   const events = createEvents()
   const service = await startService('query', handle, options, {
@@ -89,7 +94,7 @@ export async function startQuery(options: ServiceOptions = {}): Promise<RunningS
     }
     const { company } = caller
     const tokens = answerTokens(question, company)
-    const sent = await streamAnswer(response, left, tokens, company)
+    const sent = await streamAnswer(response, left, tokens, company, options.pace)
     options.report?.(
       sent === tokens.length
         ? `${company} got an answer of ${sent} tokens`

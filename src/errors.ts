@@ -121,7 +121,26 @@ export const ERRORS = {
     'client',
   ),
   company_blocked: entry(403, 'Forbidden', 'This company is blocked.', 'client'),
+  user_blocked: entry(403, 'Forbidden', 'This user is blocked.', 'client'),
+  session_blocked: entry(403, 'Forbidden', 'This session is blocked.', 'client'),
+  ip_blocked: entry(403, 'Forbidden', 'This address is blocked.', 'client'),
   claim_required: entry(403, 'Forbidden', 'The token does not grant access to this route.', 'client'),
+  rate_limited: entry(
+    429,
+    'Too Many Requests',
+    'A limit is used up: try again later.',
+    'client',
+    true,
+    `${PROBLEM_TYPES}quota-exceeded`,
+  ),
+  auth_limited: entry(
+    503,
+    'Service Unavailable',
+    'Too many requests to sign in or refresh: try again later.',
+    'client',
+    true,
+    `${PROBLEM_TYPES}temporary-reduced-capacity`,
+  ),
   keys_unavailable: entry(503, 'Service Unavailable', NOT_READY, 'gateway', true),
 
   // Upstream
@@ -156,6 +175,10 @@ export interface ErrorOptions {
   readonly detail?: string
   /** Header lines of the answer, flat: `Allow`, `WWW-Authenticate`, `Retry-After`. */
   readonly headers?: readonly string[]
+  /** More members of the problem (RFC 9457 §3.2). They reach the client. */
+  readonly members?: Readonly<Record<string, unknown>>
+  /** An operator's words for the client: a member of the problem beside `detail`. */
+  readonly reason?: string | null
   /** What happened inside, for the log only. */
   readonly cause?: unknown
 }
@@ -165,6 +188,8 @@ export class GatewayError extends Error {
   override readonly name = 'GatewayError'
   readonly code: ErrorCode
   readonly headers: readonly string[]
+  readonly members: Readonly<Record<string, unknown>> | undefined
+  readonly reason: string | null
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     // Where a refusal was made says nothing that its code does not, and walking the stack for each would be a third of
@@ -178,6 +203,8 @@ export class GatewayError extends Error {
     Error.stackTraceLimit = limit
     this.code = code
     this.headers = options.headers ?? []
+    this.members = options.members
+    this.reason = options.reason ?? null
   }
 
   get entry(): ErrorEntry {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { GatewayError } from './errors.ts'
 import type { Bearer } from './identity/bearer.ts'
 import type { Identity } from './identity/identity.ts'
+import type { BlockKind } from './store/block.ts'
 import type { BodySource } from './wire/body.ts'
 import { canonicalName, type FieldLines, fieldName } from './wire/fields.ts'
 import { fieldLine, type RequestFraming } from './wire/request-head.ts'
@@ -125,14 +126,18 @@ export interface ExchangeStart {
 
 export type Protocol = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2'
 
+/** An operator keeps this kind of client out. */
+export type BlockedCode = `${BlockKind}_blocked`
+
 /** Why the gateway ended what was meant to last: a WebSocket or an event stream. */
 export type EndReason =
   | 'token_expired'
   | 'token_revoked'
-  | 'company_blocked'
+  | BlockedCode
   | 'idle_timeout'
   | 'frame_too_large'
   | 'slow_client'
+  | 'route_changed'
   | 'draining'
 
 /**
@@ -179,6 +184,18 @@ export class Exchange {
   // Written by policies/authenticate
   identity: Identity | null = null
 
+  // Written by policies/rate-limit and policies/client-limit
+  /** Fields of its answer, whatever that will be, flat: what is left of its limits. */
+  limitFields: readonly string[] = NO_FIELDS
+  /** Names of the rules that refused it, or would have if they were enforced. */
+  violated: readonly string[] = NO_FIELDS
+
+  // Written by policies/cost
+  /** What it counts in rules whose unit is cost: the route's weight, until its service says better. */
+  cost = 1
+  /** The route's weight. */
+  estimatedCost = 1
+
   // Written by policies/rate-limit
   /** What its company's share of an upstream is, against the others'. */
   weight = 1
@@ -196,12 +213,18 @@ export class Exchange {
   upstream = ''
   /** Times the upstream was called. */
   attempts = 0
+  /** `performance.now()` when it was first asked for; 0: never. */
+  upstreamBeganAt = 0
+  /** `performance.now()` when the last byte of a streamed answer came from it; 0: not before the exchange ended. */
+  upstreamEndedAt = 0
 
   // Written at the end, by edge/answer
   status = 0
   error: GatewayError | null = null
   bytesSent = 0
   outcome: Outcome | null = null
+  /** `performance.now()` at the end, for all who are told of it: reading the clock is no small part of what they do. */
+  endedAt = 0
   /** Set where the gateway ended a WebSocket or an event stream. */
   endReason: EndReason | null = null
   /** The first close code that was seen of a WebSocket, or that the gateway sent. */
@@ -252,6 +275,7 @@ export class Exchange {
     this.client = { ip, protocol, forwardedLines: '' }
     this.upstreamHeaders = NO_UPSTREAM_HEADERS
     this.early = null
+    this.limitFields = NO_FIELDS
     this.streamBearer = null
   }
 
@@ -263,6 +287,12 @@ export class Exchange {
   /** The one that works for this exchange right now; null: it is done. */
   onAbort(working: Abortable | null): void {
     this.#working = working
+  }
+
+  /** Begins to count the time that the upstream works for it: the first time counts. */
+  upstreamBegins(time: number): void {
+    if (this.upstreamBeganAt === 0) this.upstreamBeganAt = time
+    this.upstreamEndedAt = 0
   }
 
   /** Called by the edge when the client left. */
@@ -313,6 +343,8 @@ export type ExchangeObserver = (exchange: Exchange) => void
 
 /** How an exchange ended. `broken`: the answer's head went out, its body did not arrive whole. */
 export type Outcome = 'answered' | 'broken' | 'client_gone'
+
+const NO_FIELDS: readonly string[] = Object.freeze([])
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(
   Object.create(null) as Record<string, string>,

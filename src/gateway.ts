@@ -1,19 +1,33 @@
-/** Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built. */
+/**
+ * Configuration → everything that serves requests: routes with their pipelines, pools, keys. Immutable once built: another
+ * configuration makes another gateway, which goes on with what it has in common with the one before.
+ */
 
-import { type AdmissionSeat, gatesOf } from './admission/gates.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { type AdmissionSeat, type Gates, gatesOf } from './admission/gates.ts'
 import { routableOf, segmentsOf } from './config/routable.ts'
-import { type GatewayConfig, type RouteConfig, type UpstreamConfig, upstreamSchema } from './config/schema.ts'
-import { upstreamName } from './config/upstreams.ts'
+import type { GatewayConfig, RouteConfig } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
 import type { GatewayError } from './errors.ts'
-import { compose, type Exchange, type Handler, type Policy, type Reply, reply } from './exchange.ts'
+import {
+  compose,
+  type Exchange,
+  type Handler,
+  type Policy,
+  type Reply,
+  type RouteInfo,
+  reply,
+} from './exchange.ts'
 import { JwksKeys } from './identity/jwks.ts'
 import { JwksFetcher } from './identity/jwks-fetcher.ts'
 import type { KeySource } from './identity/key-source.ts'
 import { type Revocations, TokenVerifier } from './identity/verify.ts'
 import { Lifetimes } from './lifetimes.ts'
+import { type LimitEvents, Limits } from './limits/limits.ts'
+import type { LimitStore } from './limits/meter.ts'
 import { pipelineOf } from './pipeline.ts'
 import type { SignOut } from './policies/auth-service.ts'
+import { blockedAddresses } from './policies/blocked.ts'
 import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
@@ -21,8 +35,10 @@ import { problemReply } from './problem.ts'
 import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { takesTickets, ticketRoute } from './service/tickets.ts'
+import { type AskedBlocks, Blocks } from './store/blocks.ts'
 import { Tickets } from './store/tickets.ts'
-import { endpointOf, mergeTimeouts } from './upstream/endpoint.ts'
+import { type Endpoint, mergeTimeouts } from './upstream/endpoint.ts'
+import { endpointsOf, upstreamKeyOf } from './upstream/endpoints.ts'
 import { Http2Pool } from './upstream/http2-pool.ts'
 import { createHttp2Sender } from './upstream/http2-send.ts'
 import { locationMapper, type PathChange } from './upstream/location.ts'
@@ -30,10 +46,12 @@ import { Pool } from './upstream/pool.ts'
 import { createSender } from './upstream/send.ts'
 import { canonicalName } from './wire/fields.ts'
 
-export interface GatewayEvents {
+export interface KeyEvents {
   onKeysFailed(error: unknown): void
   onKeysChanged(keys: number): void
 }
+
+export interface GatewayEvents extends KeyEvents, LimitEvents {}
 
 export interface Gateway {
   readonly handle: Handler
@@ -41,9 +59,31 @@ export interface Gateway {
   readonly refuse: (exchange: Exchange, error: GatewayError) => Reply | Promise<Reply>
   /** Can answer what its routes promise: keys are at hand. */
   readonly ready: () => boolean
-  /** Fetches keys; resolves after the first attempt. */
+  /** Fetches keys, where it does not go on with those of the gateway before; resolves after the first attempt. */
   start(): Promise<void>
-  close(): void
+  /** Lets go of keys and of connections to upstreams, but for those that `other` goes on with. */
+  close(other?: Gateway): void
+  /** From now on it serves: what it goes on with obeys its settings. */
+  takeOver(): void
+  /** In the order of the configuration. */
+  readonly routes: readonly RouteInfo[]
+  readonly parts: GatewayParts
+}
+
+/** What the gateway that takes its place may go on with. */
+interface GatewayParts {
+  readonly identity: GatewayConfig['identity']
+  readonly keys: Keys | null
+  readonly verifier: TokenVerifier
+  readonly endpoints: ReadonlyMap<string, Endpoint>
+  readonly pools: ReadonlyMap<string, Pool | Http2Pool>
+  readonly gates: Gates
+}
+
+interface Keys {
+  readonly jwks: JwksKeys
+  /** Who has to forget what was verified with keys that were replaced. */
+  readonly verifiers: Set<TokenVerifier>
 }
 
 /** Fields of answers that the gateway writes itself. */
@@ -59,6 +99,8 @@ const NGINX_FIELDS = [
 ]
 
 const REPLACED: ReadonlySet<string> = new Set([...OWN_ANSWER_FIELDS, ...CORS_FIELDS, ...NGINX_FIELDS])
+/** With limits of its own, whose fields would run together with an upstream's. */
+const REPLACED_WITH_LIMITS: ReadonlySet<string> = new Set([...REPLACED, 'ratelimit', 'ratelimit-policy'])
 const COOKIES: ReadonlySet<string> = new Set(['cookie'])
 const NONE: ReadonlySet<string> = new Set()
 
@@ -69,43 +111,63 @@ export interface Shared {
   /** Whether all of them can answer what their routes promise. */
   readonly ready?: () => boolean
   readonly revocations?: Revocations
+  /** Without them nobody is blocked. */
+  readonly blocks?: AskedBlocks
   /** Without it sign-outs go by unheard. */
   readonly signOut?: SignOut
   /** What lasts, in this thread. */
   readonly lifetimes?: Lifetimes
   readonly tickets?: Tickets
+  /** Keeps the state of limits. */
+  readonly limits: LimitStore
   /** Where its requests queue with those of the others. */
   readonly seat?: AdmissionSeat
 }
 
-/** @param draining whether the gateway is stopping, for its readiness */
+/**
+ * @param draining whether the gateway is stopping, for its readiness
+ * @param before the gateway whose place this one takes
+ */
 export function buildGateway(
   config: GatewayConfig,
   events: GatewayEvents,
   draining: () => boolean,
-  shared: Shared = {},
+  shared: Shared,
+  before: GatewayParts | null = null,
 ): Gateway {
-  const jwks = jwksOf(config, events, () => verifier.forget(), shared.keys)
-  const verifier = verifierOf(config, jwks, shared.revocations ?? null)
-  const lifetimes = shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null)
+  const keepsKeys = before !== null && isDeepStrictEqual(before.identity.jwks, config.identity.jwks)
+  const keys = keepsKeys ? before.keys : keysOf(config, events, shared.keys)
+  const keepsVerifier = before !== null && isDeepStrictEqual(before.identity, config.identity)
+  const verifier = keepsVerifier
+    ? before.verifier
+    : verifierOf(config, keys?.jwks ?? null, shared.revocations ?? null)
+  keys?.verifiers.add(verifier)
+  const blocks = shared.blocks ?? new Blocks()
+  const lifetimes =
+    shared.lifetimes ?? new Lifetimes(config.identity.leeway, shared.revocations ?? null, blocks)
   const signOut = shared.signOut ?? (() => {})
   const tickets = takesTickets(config) ? (shared.tickets ?? Tickets.create()) : null
-  const pools = new Map<string, Pool | Http2Pool>()
-  const gateOf = gatesOf(config, shared.seat)
+  const limits = config.limits === undefined ? null : new Limits(config.limits, shared.limits, events)
+  const endpoints = endpointsOf(config)
+  const pools = new Map(
+    [...endpoints].map(([key, endpoint]) => [key, poolOf(endpoint, before?.pools.get(key))]),
+  )
+  const { gates, takeOver } = gatesOf(config, shared.seat, before?.gates)
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
   const withCookies = { asserted, dropped: NONE }
   const withoutCookies = { asserted, dropped: COOKIES }
 
-  const compiled = config.routes.map((route, index) => {
-    const policies = pipelineOf(route, config, { verifier, tickets, signOut, gate: gateOf(route, index) })
+  const compiled = config.routes.map(route => {
+    const gate = gates.get(upstreamKeyOf(route, config) ?? '') ?? null
+    const policies = pipelineOf(route, config, { verifier, blocks, tickets, signOut, limits, gate })
     const crossOrigin = (route.cors ?? config.cors) !== false
-    return compile(route, crossOrigin, compose(policies, terminalOf(route, `routes[${index}]`)))
+    return compile(route, crossOrigin, compose(policies, terminalOf(route)))
   })
   const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
-  if (tickets !== null) services.push(ticketRoute(config, verifier, tickets))
-  const own = services.map(({ path, methods, policies = [], handle }) => ({
+  if (tickets !== null) services.push(ticketRoute(config, verifier, blocks, tickets))
+  const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
     host: null,
@@ -113,7 +175,7 @@ export function buildGateway(
     methods: new Set(methods),
     headers: [],
     crossOrigin: config.cors !== false,
-    handle: compose([...frame(methods), ...policies], handle),
+    handle: compose([...frame(methods), ...(probe ? [] : [blockedAddresses(blocks)]), ...policies], handle),
   }))
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
@@ -126,12 +188,17 @@ export function buildGateway(
     },
     ready,
     async start() {
-      await jwks?.start()
+      if (!keepsKeys) await keys?.jwks.start()
     },
-    close() {
-      jwks?.stop()
-      for (const pool of pools.values()) pool.close()
+    close(other) {
+      if (keys !== other?.parts.keys) keys?.jwks.stop()
+      if (verifier !== other?.parts.verifier) keys?.verifiers.delete(verifier)
+      const kept = new Set(other?.parts.pools.values())
+      for (const pool of pools.values()) if (!kept.has(pool)) pool.close()
     },
+    routes: compiled,
+    parts: { identity: config.identity, keys, verifier, endpoints, pools, gates },
+    takeOver,
   }
 
   /** What stands around answers that no route gives. */
@@ -139,7 +206,7 @@ export function buildGateway(
     return config.cors === false ? [problems()] : [cors(config.cors, methods), problems()]
   }
 
-  function terminalOf(route: RouteConfig, place: string): Handler {
+  function terminalOf(route: RouteConfig): Handler {
     const { respond } = route
     if (respond !== undefined) {
       const isText = typeof respond.body === 'string'
@@ -148,14 +215,14 @@ export function buildGateway(
       if (!isText) headers.push('Content-Type', 'application/json')
       return () => reply(respond.status, [...headers], body)
     }
-    const pool = poolOf(route.upstream!, place)
+    const pool = pools.get(upstreamKeyOf(route, config)!)!
     const { change, strippedPrefix } = pathChangeOf(route)
     const { authority, tls, preserveHost, basePath } = pool.endpoint
     const options = {
       timeouts: mergeTimeouts(pool.endpoint.timeouts, route.timeouts),
       // The same objects for all routes: what was derived from a section by them then serves them all.
       rules: route.forwardCookies ? withCookies : withoutCookies,
-      replaced: REPLACED,
+      replaced: limits === null ? REPLACED : REPLACED_WITH_LIMITS,
       rewrite: change?.rewrite ?? null,
       strippedPrefix,
       location: locationMapper({ authority, secure: tls !== null, preserveHost, basePath, change }),
@@ -164,24 +231,12 @@ export function buildGateway(
     if (pool instanceof Http2Pool) return createHttp2Sender({ ...options, pool })
     return createSender({ ...options, pool, tunnel: route.websocket === false ? null : route.websocket })
   }
+}
 
-  /** Routes that name the same upstream, or the same URL, share its connections. */
-  function poolOf(upstream: string | UpstreamConfig, place: string): Pool | Http2Pool {
-    const isName = typeof upstream === 'string' && Object.hasOwn(config.upstreams, upstream)
-    const name = upstreamName(upstream, place)
-    let pool = pools.get(name)
-    if (pool === undefined) {
-      const settings = isName
-        ? config.upstreams[upstream]!
-        : typeof upstream === 'string'
-          ? upstreamSchema.parse({ url: upstream })
-          : upstream
-      const endpoint = endpointOf(name, settings, config.client)
-      pool = endpoint.protocol === 'http/1.1' ? new Pool(endpoint) : new Http2Pool(endpoint)
-      pools.set(name, pool)
-    }
-    return pool
-  }
+/** The pool before, while its endpoint stays the same. */
+function poolOf(endpoint: Endpoint, before: Pool | Http2Pool | undefined): Pool | Http2Pool {
+  if (before !== undefined && isDeepStrictEqual(before.endpoint, endpoint)) return before
+  return endpoint.protocol === 'http/1.1' ? new Pool(endpoint) : new Http2Pool(endpoint)
 }
 
 function compile(route: RouteConfig, crossOrigin: boolean, handle: Handler): DispatchRoute {
@@ -215,19 +270,19 @@ function assertedNames(config: GatewayConfig): ReadonlySet<string> {
   return new Set([...IDENTITY_HEADERS, ...mapped].map(canonicalName))
 }
 
-function jwksOf(
-  config: GatewayConfig,
+function keysOf(
+  { identity: { jwks: settings } }: GatewayConfig,
   events: GatewayEvents,
-  forget: () => void,
-  keys: KeySource | undefined,
-): JwksKeys | null {
-  const { jwks } = config.identity
-  if (jwks === undefined) return null
-  const source = keys ?? new JwksFetcher(jwks, error => events.onKeysFailed(error))
-  return new JwksKeys(source, count => {
-    forget()
+  shared: KeySource | undefined,
+): Keys | null {
+  if (settings === undefined) return null
+  const source = shared ?? new JwksFetcher(settings, error => events.onKeysFailed(error))
+  const verifiers = new Set<TokenVerifier>()
+  const jwks = new JwksKeys(source, count => {
+    for (const verifier of verifiers) verifier.forget()
     events.onKeysChanged(count)
   })
+  return { jwks, verifiers }
 }
 
 function verifierOf(

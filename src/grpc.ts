@@ -41,7 +41,9 @@ export function grpcStatusOf(error: GatewayError): number {
 
 /** How a call ends that has gone wrong: in the place of its answer, or behind what was sent of it. */
 export function grpcTrailers(error: GatewayError): FieldLines {
-  return ['grpc-status', String(grpcStatusOf(error)), 'grpc-message', encodeMessage(error.message)]
+  const { message, reason } = error
+  const text = reason === null ? message : `${message} ${reason}`
+  return ['grpc-status', String(grpcStatusOf(error)), 'grpc-message', encodeMessage(text)]
 }
 
 /** "Trailers-Only": an answer of HTTP that is fine, to a call that is not. */

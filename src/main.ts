@@ -1,19 +1,22 @@
-/** The command line: `nyro-gateway start | demo | check | routes`. */
+/** The command line: `nyro-gateway start | demo | check | routes | usage`. */
 
 import { parseArgs } from 'node:util'
-import { check, routes, start } from './cli/commands.ts'
+import { check, routes, start, USAGE } from './cli/commands.ts'
 import { HELP } from './cli/help.ts'
+import type { UsageOptions } from './cli/usage.ts'
 import { VERSION } from './version.ts'
 
-/** Exit codes, after sysexits.h. */
-const USAGE = 64
-
-type Command = (options: { file: string | undefined }) => Promise<number>
+type Command = (options: UsageOptions) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   start,
   check,
   routes,
+  async usage(options) {
+    // SQLite and Redis are for those who ask.
+    const { usage } = await import('./cli/usage.ts')
+    return usage(options)
+  },
   async demo() {
     // Not part of the published gateway's path: loaded only when asked for.
     const { runDemo } = await import('../demo/demo.ts')
@@ -38,8 +41,21 @@ async function main(args: readonly string[]): Promise<number> {
   if (command === undefined) return usage(`there is no command ${JSON.stringify(name)}`)
   if (rest.length > 0)
     return usage(`${name} takes no argument ${JSON.stringify(rest[0])}: the config file goes behind --config`)
-  return command({ file: values.config })
+  const { config, ...others } = values
+  const strange = Object.keys(others).find(option => name !== 'usage' && option in USAGE_OPTIONS)
+  if (strange !== undefined) return usage(`--${strange} belongs to usage, not to ${name}`)
+  return command({ ...others, file: config })
 }
+
+/** Options of one command alone. */
+const USAGE_OPTIONS = {
+  company: { type: 'string' },
+  route: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  by: { type: 'string' },
+  csv: { type: 'boolean' },
+} as const
 
 function parse(args: readonly string[]) {
   return parseArgs({
@@ -49,6 +65,7 @@ function parse(args: readonly string[]) {
       config: { type: 'string', short: 'c' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'V' },
+      ...USAGE_OPTIONS,
     },
   })
 }

@@ -1,6 +1,6 @@
 /** Failures as `application/problem+json` (RFC 9457), a superset of the first gateway's `{"detail"}`; to gRPC in its own way. */
 
-import { asGatewayError } from './errors.ts'
+import { asGatewayError, type GatewayError } from './errors.ts'
 import { type Exchange, type Reply, reply } from './exchange.ts'
 import { grpcFailure, speaksGrpc } from './grpc.ts'
 
@@ -14,7 +14,7 @@ export function problemReply(
   const answer = reply(
     error.status,
     ['Content-Type', 'application/problem+json', ...error.headers],
-    problemBody(error.code, error.status, error.entry.title, error.message, exchange.id, error.entry.type),
+    problemBody(error, exchange.id),
   )
   answer.error = error
   return answer
@@ -24,13 +24,17 @@ export function problemReply(
  * `type` is relative to the gateway (RFC 9457 §3.1.1), whose `/docs` page explains every code, unless a standard has a
  * type for the same problem.
  */
-export function problemBody(
-  code: string,
-  status: number,
-  title: string,
-  detail: string,
-  requestId: string,
-  type = `/docs#${code}`,
-): string {
-  return JSON.stringify({ type, title, status, detail, code, request_id: requestId })
+export function problemBody(error: GatewayError, requestId: string): string {
+  const { code, status, message, reason, members } = error
+  const { title, type = `/docs#${code}` } = error.entry
+  return JSON.stringify({
+    type,
+    title,
+    status,
+    detail: message,
+    code,
+    request_id: requestId,
+    ...(reason === null ? {} : { reason }),
+    ...members,
+  })
 }

@@ -9,7 +9,8 @@ import { type GatewayProcess, SECRET } from './support/gateway.ts'
 import { answerTo, type Http2Answer, openSession } from './support/http2-client.ts'
 import { type Http2Upstream, http2Upstream } from './support/http2-upstream.ts'
 import { type Service, service } from './support/service.ts'
-import { claims, token } from './support/token.ts'
+import { claims, expiringSoon, token } from './support/token.ts'
+import { until } from './support/until.ts'
 
 /** Begins an event and waits; what ends it is the test, or the gateway. */
 let plain: Service
@@ -69,13 +70,13 @@ for (const path of ['/plain', '/modern']) {
   describe(`over HTTP/2, from ${path}`, { timeout: 30_000 }, () => {
     test('ends with its token, whole, and its upstream is let go of', async () => {
       const before = closed
-      const answer = await listen(path, { exp: Math.floor(Date.now() / 1000) + 2 }).answer
+      const answer = await listen(path, { exp: expiringSoon() }).answer
       assert.equal(answer.status, 200)
       assert.equal(answer.headers['content-length'], undefined)
       assert.match(answer.text, endOf('token_expired'))
       assert.match(answer.text, /:\n/, 'with a heartbeat in between')
       assert.equal(answer.code, 0)
-      while (closed === before) await new Promise(resolve => setTimeout(resolve, 10))
+      await until('its upstream is let go of', () => closed > before)
     })
 
     test('ends when its company is blocked', async () => {
@@ -96,7 +97,7 @@ for (const path of ['/plain', '/modern']) {
 test('a ticket opens one over HTTP/2, once', async () => {
   const issued = await send(`${gateway.url}/api/v1/tickets`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token(claims({ exp: Math.floor(Date.now() / 1000) + 2 }))}` },
+    headers: { authorization: `Bearer ${token(claims({ exp: expiringSoon() }))}` },
   })
   const path = `/modern?ticket=${issued.json().ticket}`
   const { answer, begun } = ask({ ':path': path })

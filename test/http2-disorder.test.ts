@@ -11,6 +11,7 @@ import type { GatewayProcess } from './support/gateway.ts'
 import {
   END_HEADERS,
   FRAME,
+  type Frame,
   frame,
   getFrame,
   openFrames,
@@ -25,6 +26,7 @@ const MB = 1_048_576
 const NO_WINDOW = settings([[4, 0]])
 const GOAWAY = frame(FRAME.goaway, 0, 0, Buffer.alloc(8))
 const INTERNAL_ERROR = 2
+const CANCEL = 8
 
 let gateway: GatewayProcess
 let large: Service
@@ -42,7 +44,12 @@ before(async () => {
   })
   modern = await http2Upstream(request => serve(request))
   gateway = await startConfigured({
-    server: { http2: { cleartext: true }, sendTimeout: 1, keepAliveTimeout: 1, headerTimeout: 5 },
+    server: {
+      http2: { cleartext: true, maxResets: 1_000 },
+      sendTimeout: 1,
+      keepAliveTimeout: 1,
+      headerTimeout: 5,
+    },
     routes: [
       { path: '/hello', auth: 'none', respond: { body: 'hello' } },
       {
@@ -90,6 +97,22 @@ describe('a client', { timeout: 40_000 }, () => {
       [],
     )
     connection.socket.destroy()
+  })
+
+  test('that takes back answers it has not read is sent to another connection before it is refused', async () => {
+    const connection = await openFrames(gateway.url, NO_WINDOW)
+    const ids = Array.from({ length: 600 }, (_, i) => 2 * i + 1)
+    const isGoodbye = ({ type }: Frame): boolean => type === FRAME.goaway
+    for (const id of ids) {
+      if (connection.frames.some(isGoodbye)) break
+      connection.write(getFrame(id, '/large'))
+      const { type } = await connection.next(each => each.stream === id || isGoodbye(each))
+      assert.notEqual(type, FRAME.reset, `refused after ${id} requests`)
+      connection.write(resetFrame(id, CANCEL))
+    }
+    assert.equal((await connection.next(isGoodbye)).payload.readUInt32BE(4), 0)
+    assert.notEqual(await connection.ended(), null)
+    assert.equal((await send(`${gateway.url}/hello`)).text, 'hello')
   })
 
   test('that sends a body byte by byte holds no more than the body', async () => {

@@ -52,7 +52,7 @@ before(async () => {
         path: '/hasty/*',
         auth: 'none',
         upstream: 'service',
-        timeouts: { firstByte: '400ms', idle: '400ms' },
+        timeouts: { firstByte: '1s', idle: '1s' },
       },
       {
         path: '/passing',
@@ -356,14 +356,47 @@ describe('connections of HTTP/2', () => {
   })
 
   test('that go away without having looked at a request: it is sent again', async () => {
-    let turnedAway = 0
+    const seen = () => upstream.requests.filter(({ path }) => path === '/public/unseen').length
+    let turnedAway = false
     service = request => {
-      if (++turnedAway > 1) return respond(request)
+      // The first of a connection has none before it to be named as the last that was looked at.
+      if (turnedAway || request.stream.id === 1) return respond(request)
+      turnedAway = true
       request.session.goaway(NGHTTP2_NO_ERROR, request.stream.id! - 2)
     }
-    const answer = await send(`${gateway.url}/public/unseen`)
-    assert.deepEqual([answer.status, answer.text, turnedAway], [200, 'whole', 2])
+    // Each worker has connections of its own
+    for (let before = 0; !turnedAway; before = seen()) {
+      const answer = await send(`${gateway.url}/public/unseen`)
+      assert.deepEqual([answer.status, answer.text], [200, 'whole'])
+      assert.equal(seen() - before, turnedAway ? 2 : 1)
+    }
   })
+})
+
+test('uploads that were refused, however many, leave the connections behind them in order', async () => {
+  const refusing = await http2Upstream(
+    ({ stream, method }) => stream.respond({ ':status': method === 'POST' ? 413 : 200 }, { endStream: true }),
+    // Nothing of a body can be sent: all of it waits
+    { settings: { initialWindowSize: 0 } },
+  )
+  const own = await startConfigured({
+    routes: [{ path: '/*', auth: 'none', upstream: { url: refusing.url, protocol: 'h2c' } }],
+  })
+  try {
+    const head = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n'
+    const upload = Buffer.concat([Buffer.from(head), Buffer.alloc(200_000)])
+    for (let count = 0; count < 400; count += 10) {
+      const answers = Array.from({ length: 10 }, () =>
+        exchangeRaw(own.port, upload, { until: text => text.includes('\r\n\r\n') }),
+      )
+      const statuses = (await Promise.all(answers)).map(({ status }) => status)
+      assert.deepEqual(new Set(statuses), new Set([413]), `after ${count}`)
+    }
+    assert.equal((await send(own.url)).status, 200)
+  } finally {
+    await own.stop('SIGKILL')
+    await refusing.close()
+  }
 })
 
 describe('a request that the upstream refuses to look at', () => {

@@ -193,7 +193,7 @@ describe('an event stream', () => {
 
   test('opens with a ticket until its time is over', async () => {
     const brief = await startConfigured({
-      tickets: { path: '/ticket', lifetime: '400ms' },
+      tickets: { path: '/ticket', lifetime: '2s' },
       routes: [{ path: '/live/*', upstream: upstream.url, tickets: true }],
     })
     try {
@@ -206,7 +206,7 @@ describe('an event stream', () => {
         return (await send(`${brief.url}/live/x?ticket=${ticket}`, { headers })).status
       }
       const late = await take()
-      await delay(600)
+      await delay(2_100)
       assert.equal(await use(late), 401)
       assert.equal(await use(await take()), 200)
     } finally {

@@ -18,7 +18,7 @@ import { startConfigured } from './support/configured.ts'
 import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest, whenWhole } from './support/http-upstream.ts'
 import { needs } from './support/system.ts'
-import { claims, token } from './support/token.ts'
+import { claims, expiringSoon, token } from './support/token.ts'
 
 const run = promisify(execFile)
 const MB = 1_000_000
@@ -40,9 +40,9 @@ before(async () => {
   await writeFile(large, '')
   await truncate(large, GB)
   upstream = await httpUpstream(serve)
-  const short = '400ms'
+  const short = '1500ms'
   gateway = await startConfigured({
-    server: { bodyTimeout: 1, sendTimeout: 1, headerTimeout: 1, keepAliveTimeout: 1 },
+    server: { bodyTimeout: short, sendTimeout: short, headerTimeout: short, keepAliveTimeout: short },
     identity: { leeway: 0 },
     client: { timeouts: { connect: short, firstByte: short, idle: short } },
     routes: [
@@ -158,8 +158,8 @@ describe('50 MB arrive whole', () => {
 })
 
 describe('an upload that takes longer than every timeout', { concurrency: 4 }, () => {
-  const pieces = 25
-  /** A piece every 0.1 s: 2.5 s, where nothing is waited for longer than 1 s. */
+  const pieces = 30
+  /** A piece every 0.1 s: 3 s, where nothing is waited for longer than 1.5 s. */
   const slowly = async function* () {
     for (let sent = 0; sent < pieces; sent++) {
       await delay(100)
@@ -183,7 +183,7 @@ describe('an upload that takes longer than every timeout', { concurrency: 4 }, (
   }
 
   test('arrives whole after its token has expired', async () => {
-    const expires = Math.floor(Date.now() / 1000) + 2
+    const expires = expiringSoon()
     const { request, answered } = open(`${gateway.url}/private/slow`, {
       method: 'POST',
       headers: { ...bearer(token(claims({ exp: expires }))), 'content-length': String(pieces * 100) },

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
 import { bearer, open, send } from './support/client.ts'
 import { type GatewayProcess, startGateway } from './support/gateway.ts'
-import { claims, token } from './support/token.ts'
+import { claims, expiringSoon, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { needsUvicornWithWebSockets, startUvicorn, type Uvicorn } from './support/uvicorn.ts'
 import { connect, refusal } from './support/websocket.ts'
@@ -32,7 +32,7 @@ describe('a FastAPI service under uvicorn', { skip }, () => {
   /** How the service saw the end of what has that name. */
   const endOf = async (name: string): Promise<unknown> =>
     (await send(`${uvicorn.url}${PREFIX}/end/${name}`)).json().end
-  const shortToken = (): string => token(claims({ exp: Math.floor(Date.now() / 1000) + 2 }))
+  const shortToken = (): string => token(claims({ exp: expiringSoon() }))
   const revoke = async (session: string): Promise<void> => {
     const { status } = await send(`${gateway.adminUrl}/revocations`, {
       method: 'POST',

@@ -46,9 +46,9 @@ const openedRaw = (path: string, signed: string): Promise<{ client: RawEnd; serv
   rawPair(gateway, raw, path, { Authorization: `Bearer ${signed}` })
 const ended = (path: string): Promise<LogRecord> => gateway.logged(record => record.path === path)
 
-/** A token that ends `seconds` from now, at most one less, and when that is in milliseconds. */
+/** A token that ends `seconds` from now, half a second more or less, and when its right ends in milliseconds. */
 function shortToken(seconds: number): { signed: string; end: number } {
-  const exp = Math.floor(Date.now() / 1000) + seconds
+  const exp = Math.round(Date.now() / 1000) + seconds
   return { signed: token(claims({ exp })), end: (exp + LEEWAY) * 1_000 }
 }
 
@@ -180,11 +180,11 @@ describe('the end of the token', { concurrency: true }, () => {
   async function slowly(from: RawEnd, bytes: Buffer, end: number): Promise<void> {
     const pieces = 40
     const size = Math.ceil(bytes.length / pieces)
-    const pause = Math.max(0, end - Date.now()) / pieces
-    for (let at = 0; at < bytes.length; at += size) {
-      if (from.socket.destroyed) return
-      from.send(bytes.subarray(at, at + size))
-      await delay(pause)
+    const started = Date.now()
+    for (let sent = 0; sent < pieces && !from.socket.destroyed; sent++) {
+      // By the clock: pauses that each last a little longer would add up
+      await delay(started + ((end - started) * (sent + 1)) / pieces - Date.now())
+      from.send(bytes.subarray(sent * size, (sent + 1) * size))
     }
   }
 })

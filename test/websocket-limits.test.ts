@@ -24,6 +24,7 @@ const AUTHORIZATION = { Authorization: `Bearer ${token()}` }
 const MEGABYTE = 1_048_576
 const LIMIT = 65_536
 const SEND_TIMEOUT = 2
+const IDLE_TIMEOUT = 2
 
 let gateway: GatewayProcess
 let upstream: RawUpstream
@@ -35,7 +36,7 @@ before(async () => {
     routes: [
       { path: '/live/*', upstream: upstream.url },
       { path: '/small/*', upstream: upstream.url, websocket: { maxFrameSize: LIMIT } },
-      { path: '/idle/*', upstream: upstream.url, websocket: { idleTimeout: 1 } },
+      { path: '/idle/*', upstream: upstream.url, websocket: { idleTimeout: IDLE_TIMEOUT } },
       { path: '/flooded/*', upstream: upstream.url, websocket: { idleTimeout: 3 } },
     ],
   })
@@ -189,7 +190,7 @@ describe('silence', { concurrency: true }, () => {
     assert.deepEqual([own.code, others.code], [1001, 1001])
     assert.notEqual(own.reason, '')
     // As timers may be early by one millisecond
-    assert.ok(performance.now() - started > 900)
+    assert.ok(performance.now() - started > IDLE_TIMEOUT * 950)
     const line = await ended('/idle/silent')
     assert.deepEqual([line.ended, line.close_code, line.status_code], ['idle_timeout', 1001, 101])
   })

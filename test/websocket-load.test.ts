@@ -7,7 +7,7 @@ import { authority, needsOpenssl } from './support/certificates.ts'
 import { type ConfigDirectory, configDirectory } from './support/config.ts'
 import { startConfigured } from './support/configured.ts'
 import type { GatewayProcess } from './support/gateway.ts'
-import { claims, token } from './support/token.ts'
+import { claims, expiringSoon, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { connect, echo, pair, type SocketService, socketService } from './support/websocket.ts'
 
@@ -118,8 +118,8 @@ for (const secure of [false, true]) {
       large.server.socket.send(Buffer.alloc(100_001), { compress: false })
       assert.equal((await large.client.closed()).code, 1009)
       assert.equal((await large.server.closed()).code, 1009)
-      const exp = Math.floor(Date.now() / 1000) + 2
-      const expiring = await pair(url('/live/expiring'), service, { token: token(claims({ exp })) })
+      const signed = token(claims({ exp: expiringSoon() }))
+      const expiring = await pair(url('/live/expiring'), service, { token: signed })
       assert.equal((await expiring.client.closed()).code, 4401)
       assert.equal((await expiring.server.closed()).code, 4401)
     })

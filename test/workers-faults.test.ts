@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { send } from './support/client.ts'
 import { configDirectory } from './support/config.ts'
 import { type Connection, openConnection } from './support/connection.ts'
@@ -134,10 +135,12 @@ async function heldInBoth(context: TestContext, env: Record<string, string> = {}
   return { gateway, held, connections: placed.map(({ connection }) => connection) }
 }
 
+/** Its exit code and signal, once all of its log is here as well. */
+const whenOver = ({ child }: WorkersGateway): Promise<unknown[]> => once(child, 'close')
+
 test('SIGTERM lets the streams of all workers finish', async context => {
   const { gateway, held, connections } = await heldInBoth(context)
-  // Its log is whole only then
-  const exited = once(gateway.child, 'close')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   await refused(gateway.port)
   for (const { response } of held) response.end('last')
@@ -156,7 +159,7 @@ test('SIGTERM lets the streams of all workers finish', async context => {
 
 test('SIGTERM cuts the streams of all workers when the time is up', async context => {
   const { gateway, connections } = await heldInBoth(context, { GATEWAY_DRAIN_TIMEOUT: '1' })
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   assert.deepEqual(await exited, [0, null])
   for (const connection of connections) assert.notEqual(await connection.ended(), 'open')
@@ -165,7 +168,7 @@ test('SIGTERM cuts the streams of all workers when the time is up', async contex
 
 test('a second signal does not wait, and what was logged is written', async context => {
   const { gateway, connections } = await heldInBoth(context)
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   gateway.child.kill('SIGTERM')
   await refused(gateway.port)
   gateway.child.kill('SIGTERM')
@@ -178,7 +181,7 @@ test('a worker that is stuck is ended with the drain time', async context => {
   const gateway = await started(context, { GATEWAY_DRAIN_TIMEOUT: '1' })
   const connection: Connection = await openConnection(gateway.port)
   connection.write('GET /spin HTTP/1.1\r\nHost: a\r\n\r\n')
-  const exited = once(gateway.child, 'exit')
+  const exited = whenOver(gateway)
   await until(
     'one does not answer',
     async () =>
@@ -206,6 +209,24 @@ test('a worker whose loop hangs is replaced, and the others serve meanwhile', as
   assert.equal((await ask(other!.connection, '/who')).status, 200)
   await until('it is replaced', async () =>
     (await workersOf(gateway)).every(({ state }) => state === 'ready'),
+  )
+  assert.equal(await gateway.stop(), 0)
+})
+
+test('a process that stands still as a whole, and goes on, loses none of its workers', async context => {
+  const gateway = await started(context)
+  const [one, other] = [...(await placedConnections(gateway.port, 1)).values()].map(([first]) => first!)
+  gateway.child.kill('SIGSTOP')
+  // Longer than a loop may hang
+  await delay(12_000)
+  gateway.child.kill('SIGCONT')
+  for (const { connection, thread } of [one!, other!])
+    assert.equal((await ask(connection, '/who')).body, thread)
+  // Two looks of the supervisor later
+  await delay(2_500)
+  assert.deepEqual(
+    (await workersOf(gateway)).map(({ restarts }) => restarts),
+    [0, 0],
   )
   assert.equal(await gateway.stop(), 0)
 })

@@ -1,13 +1,15 @@
 /**
- * `POST /revocations`: a session, a user or a company whose tokens are refused from now on, in all workers at once.
- * `DELETE /revocations` takes it back.
+ * `POST /revocations`: a session or a user whose tokens are refused from now on, in all workers at once.
+ * `DELETE /revocations` takes it back. A company that is named here is blocked, as by `POST /blocks`.
  */
 
 import type { IncomingMessage } from 'node:http'
 import * as z from 'zod'
 import type { Revocations, RevokedKind } from '../store/revocations.ts'
+import type { Blocking } from '../workers/blocking.ts'
+import { noRoom } from './blocks.ts'
+import { type AdminReply, jsonBody, NO_CONTENT, problem } from './json-body.ts'
 
-const MAX_BODY_BYTES = 4_096
 const DAY = 86_400
 const id = z.string().min(1).max(256)
 const expiry = z
@@ -23,36 +25,36 @@ const body = z.union([
 ])
 
 interface Named {
-  readonly kind: RevokedKind
+  readonly kind: RevokedKind | 'company'
   readonly name: string
   /** Seconds. */
   readonly expiresIn: number
 }
-
-export interface AdminReply {
-  readonly status: number
-  readonly body: object | null
-}
-
-const NO_CONTENT: AdminReply = { status: 204, body: null }
 
 /** Names that are kept before those that are over are looked for. */
 const PRUNE_AT = 1_000
 
 export class RevocationsApi {
   readonly #revocations: Revocations
+  readonly #blocking: Blocking
   #pruneAt = PRUNE_AT
   /** What was revoked here → until when. The shared table knows only hashes. */
   readonly #until = new Map<string, number>()
 
-  constructor(revocations: Revocations) {
+  constructor(revocations: Revocations, blocking: Blocking) {
     this.#revocations = revocations
+    this.#blocking = blocking
   }
 
-  /** How many revocations of this port are in force. */
+  /** How many revocations of this port, and how many blocked companies, are in force. */
   list(now: number = Date.now()): AdminReply {
+    this.#prune(now)
+    const companies = this.#blocking.list(now).filter(({ kind }) => kind === 'company')
+    return { status: 200, body: { count: this.#until.size + companies.length } }
+  }
+
+  #prune(now: number): void {
     for (const [name, until] of this.#until) if (until <= now) this.#until.delete(name)
-    return { status: 200, body: { count: this.#until.size } }
   }
 
   async add(request: IncomingMessage): Promise<AdminReply> {
@@ -68,6 +70,8 @@ export class RevocationsApi {
   #revoke({ kind, name, expiresIn }: Named): AdminReply {
     const now = Date.now()
     const until = now + expiresIn * 1000
+    if (kind === 'company')
+      return this.#blocking.block({ kind, id: name }, null, until) ? NO_CONTENT : noRoom()
     if (!this.#revocations.revoke(kind, name, until, now)) {
       return problem(
         503,
@@ -76,7 +80,7 @@ export class RevocationsApi {
       )
     }
     if (this.#until.size >= this.#pruneAt) {
-      this.list(now)
+      this.#prune(now)
       this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#until.size)
     }
     const key = keyOf(kind, name)
@@ -87,24 +91,25 @@ export class RevocationsApi {
   /** Asks the shared table, for users who signed out through the gateway are in it as well. */
   #restore({ kind, name }: Named): AdminReply {
     this.#until.delete(keyOf(kind, name))
-    if (this.#revocations.restore(kind, name, Date.now())) return NO_CONTENT
+    const restored =
+      kind === 'company'
+        ? this.#blocking.unblock({ kind, id: name })
+        : this.#revocations.restore(kind, name, Date.now())
+    if (restored) return NO_CONTENT
     return problem(404, 'Not Found', `This ${kind} is not revoked.`)
   }
 }
 
-function keyOf(kind: RevokedKind, name: string): string {
+function keyOf(kind: Named['kind'], name: string): string {
   return `${kind}|${name}`
 }
 
 /** What a request is about, or what is wrong with it. */
 async function namedBy(request: IncomingMessage): Promise<Named | AdminReply> {
-  // Browsers send JSON to foreign places only after a preflight, which nothing here answers.
-  if (!/^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '')) {
-    return problem(415, 'Unsupported Media Type', 'Send application/json.')
-  }
-  const text = await boundedText(request)
-  if (text === null) return problem(413, 'Content Too Large', `At most ${MAX_BODY_BYTES} bytes.`)
-  const parsed = body.safeParse(jsonOf(text))
+  const read = await jsonBody(request)
+  if ('status' in read) return read
+  const { json } = read
+  const parsed = body.safeParse(json)
   if (!parsed.success) {
     const form = '{"session_id": "…"}, {"user_id": "…"} or {"company_id": "…"}'
     return problem(400, 'Bad Request', `The body must be ${form}, with expires_in (seconds) if need be.`)
@@ -114,28 +119,4 @@ async function namedBy(request: IncomingMessage): Promise<Named | AdminReply> {
   if ('session_id' in data) return { kind: 'session', name: data.session_id, expiresIn }
   if ('user_id' in data) return { kind: 'user', name: data.user_id, expiresIn }
   return { kind: 'company', name: data.company_id, expiresIn }
-}
-
-function problem(status: number, title: string, detail: string): AdminReply {
-  return { status, body: { type: 'about:blank', title, status, detail } }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** @returns null when it is longer than anybody needs */
-async function boundedText(request: IncomingMessage): Promise<string | null> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > MAX_BODY_BYTES) return null
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }

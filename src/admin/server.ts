@@ -3,14 +3,21 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { GatewayConfig } from '../config/schema.ts'
 import { listening, urlOf } from '../listening.ts'
+import type { UsageLedger } from '../usage/ledger.ts'
+import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
-import { type AdminReply, RevocationsApi } from './revocations.ts'
+import { BlocksApi } from './blocks.ts'
+import type { AdminReply } from './json-body.ts'
+import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
 import { describeUpstreams } from './upstream-table.ts'
+import { UsageApi } from './usage.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
 
 export interface AdminServer {
   readonly url: string
+  /** Another configuration is described from now on. */
+  describe(config: GatewayConfig): void
   close(): Promise<void>
 }
 
@@ -19,6 +26,9 @@ export interface AdminState {
   readonly draining: () => boolean
   readonly workers: () => readonly WorkerLife[]
   readonly board: Board
+  readonly blocking: Blocking
+  /** null: usage is not counted. */
+  readonly usage: UsageLedger | null
 }
 
 export async function startAdmin(
@@ -26,9 +36,11 @@ export async function startAdmin(
   state: AdminState,
   port: number,
 ): Promise<AdminServer> {
-  const routes = JSON.stringify(describeRoutes(config), null, 2)
+  let described = descriptionOf(config)
   const isMeant = hostCheck(config.admin.host)
-  const revocations = new RevocationsApi(state.board.revocations)
+  const revocations = new RevocationsApi(state.board.revocations, state.blocking)
+  const blocks = new BlocksApi(state.blocking)
+  const usage = new UsageApi(state.usage)
   const server = createServer((request, response) => {
     if (!isMeant(request.headers.host)) return refuse(request, response, 421, 'Misdirected Request')
     const path = request.url?.split('?', 1)[0]
@@ -36,24 +48,30 @@ export async function startAdmin(
       return answer(response, revocations.add(request))
     if (path === '/revocations' && request.method === 'DELETE')
       return answer(response, revocations.remove(request))
+    if (path === '/blocks' && request.method === 'POST') return answer(response, blocks.add(request))
+    if (path === '/blocks' && request.method === 'DELETE') return answer(response, blocks.remove(request))
     request.resume()
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })
     switch (path) {
       case '/health':
-        return send(response, 200, { status: 'healthy', service: config.name })
+        return send(response, 200, { status: 'healthy', service: described.name })
       case '/ready':
         return send(response, state.ready() ? 200 : 503, {
           status: state.ready() ? 'ready' : state.draining() ? 'draining' : 'starting',
         })
       case '/routes':
-        return send(response, 200, routes)
+        return send(response, 200, described.routes)
       case '/workers':
         return send(response, 200, describeWorkers(state.workers(), state.board))
+      case '/usage':
+        return usage.serve(request, response)
       case '/upstreams':
         return send(response, 200, describeUpstreams(state.board.admission))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
+      case '/blocks':
+        return send(response, 200, blocks.list().body!)
       default:
         return send(response, 404, { detail: 'Not Found' })
     }
@@ -62,6 +80,9 @@ export async function startAdmin(
   const url = urlOf(host, await listening(server, port, host))
   return {
     url,
+    describe(config) {
+      described = descriptionOf(config)
+    },
     close() {
       return new Promise(resolve => {
         server.close(() => resolve())
@@ -69,6 +90,10 @@ export async function startAdmin(
       })
     },
   }
+}
+
+function descriptionOf(config: GatewayConfig): { name: string; routes: string } {
+  return { name: config.name, routes: JSON.stringify(describeRoutes(config), null, 2) }
 }
 
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i
@@ -96,7 +121,7 @@ function answer(response: ServerResponse, replied: Promise<AdminReply>): void {
       const text = JSON.stringify(body)
       response
         .writeHead(status, {
-          'content-type': 'application/problem+json',
+          'content-type': status < 400 ? 'application/json' : 'application/problem+json',
           'content-length': Buffer.byteLength(text),
         })
         .end(text)

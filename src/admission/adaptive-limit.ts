@@ -75,10 +75,10 @@ const LOAD_SQUARES = 14
 const BASE_SQUARES = 15
 /** Square of the standard error of the baseline. */
 const BASELINE_ERROR = 16
+/** 1: the baseline is of one look, in which it changed. */
+const DOUBTFUL = 17
 /** By how much answers took longer in the last window, where that may have been a stall; 0: it was none. */
-const STALL = 17
-/** Their latency in the last look at the baseline, likewise. */
-const BASE_STALL = 18
+const STALL = 18
 
 /** Values of PHASE. In the first ones the limit is what it is but for probing. */
 const UNKNOWN = 0
@@ -197,29 +197,25 @@ export class AdaptiveLimit {
   /** Enough was seen at a part of the limit: that is the baseline. */
   #learn(now: number): void {
     const state = this.#state
-    const mean = state[BASE_SUM]! / state[BASE_COUNT]!
-    if (state[PHASE] === PROBING && state[BASE_STALL] === 0 && mean - state[BASELINE]! > FAR) {
-      state[BASE_STALL] = mean
-      return this.#begin(now)
-    }
-    const seen = state[BASE_STALL] === 0 ? mean : Math.min(mean, state[BASE_STALL]!)
-    state[BASE_STALL] = 0
+    const seen = state[BASE_SUM]! / state[BASE_COUNT]!
     const off = seen - state[BASELINE]!
     const error = squaredError(state[BASE_COUNT]!, state[BASE_SUM]!, state[BASE_SQUARES]!)
     const chance = 2.5 * Math.sqrt(error + state[BASELINE_ERROR]!)
     const changed = state[PHASE] === UNKNOWN || Math.abs(off) > Math.max(CHANGED, chance)
     const fallen = state[PHASE] === PROBING && state[WINDOWS]! < PROBE_EVERY
-    const part = changed ? 1 : fallen ? BLEND_FALLEN : BLEND
+    const part = changed || state[DOUBTFUL] === 1 ? 1 : fallen ? BLEND_FALLEN : BLEND
     state[BASELINE]! += off * part
     state[BASELINE_ERROR] = part ** 2 * error + (1 - part) ** 2 * state[BASELINE_ERROR]!
     if (state[PHASE] !== HOLDING) {
       state[WINDOWS] = 0
       state[PROBED_LIMIT] = state[LIMIT]!
     }
+    // The look in which it changed may have seen both, and counts for nothing if the next one sees something else
+    state[DOUBTFUL] = changed ? 1 : 0
     const elasticity = (state[LATENCY]! - seen) / LOG_PROBED
-    if (changed && state[PHASE] === PROBING && elasticity > ELASTIC && state[LIMIT]! > this.#bounds.min)
-      this.#lower()
-    else state[PHASE] = HOLDING
+    const lowers = changed && state[PHASE] === PROBING && elasticity > ELASTIC
+    if (lowers && state[LIMIT]! > this.#bounds.min) this.#lower()
+    else state[PHASE] = changed ? PROBING : HOLDING
     this.#begin(now)
   }
 

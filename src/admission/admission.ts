@@ -1,4 +1,4 @@
-/** The slots of every upstream that has a fair queue, by name. Made by the main thread, attached by each worker. */
+/** The slots of every upstream that has a fair queue. Made by the main thread, attached by each worker. */
 
 import { SharedCounters } from '../store/shared-counters.ts'
 import { Slots, type SlotsView } from './slots.ts'
@@ -6,48 +6,76 @@ import { Slots, type SlotsView } from './slots.ts'
 /** Companies that wait at a time, at all upstreams; 4.6 MB, of which the system gives what is used. */
 const MAX_COMPANIES = 65_536
 
+/** Upstreams by their keys. */
+type Upstreams = ReadonlyMap<string, { readonly name: string }>
+
 export interface AdmissionBuffers {
-  /** Absent where no upstream has a queue. */
-  readonly tags: SharedArrayBuffer | null
-  readonly slots: Readonly<Record<string, SharedArrayBuffer>>
+  readonly tags: SharedArrayBuffer
+  readonly slots: readonly {
+    readonly key: string
+    readonly name: string
+    readonly buffer: SharedArrayBuffer
+  }[]
+}
+
+interface Entry {
+  readonly name: string
+  readonly slots: Slots
 }
 
 export class Admission {
-  readonly #tags: SharedCounters | null
-  readonly #slots: ReadonlyMap<string, Slots>
+  readonly #tags: SharedCounters
+  readonly #entries = new Map<string, Entry>()
+  readonly #workers: number
 
-  private constructor(tags: SharedCounters | null, slots: ReadonlyMap<string, Slots>) {
+  private constructor(tags: SharedCounters, workers: number) {
     this.#tags = tags
-    this.#slots = slots
+    this.#workers = workers
   }
 
-  static create(upstreams: readonly string[], workers: number): Admission {
-    const tags = upstreams.length === 0 ? null : SharedCounters.create({ capacity: MAX_COMPANIES })
-    return new Admission(tags, new Map(upstreams.map(name => [name, Slots.create(workers)])))
+  static create(upstreams: Upstreams, workers: number): Admission {
+    const admission = new Admission(SharedCounters.create({ capacity: MAX_COMPANIES }), workers)
+    admission.add(upstreams)
+    return admission
   }
 
-  static attach({ tags, slots }: AdmissionBuffers): Admission {
-    const attached = Object.entries(slots).map(([name, buffer]) => [name, Slots.attach(buffer)] as const)
-    return new Admission(tags === null ? null : SharedCounters.attach(tags), new Map(attached))
+  static attach(buffers: AdmissionBuffers): Admission {
+    const admission = new Admission(SharedCounters.attach(buffers.tags), 0)
+    admission.adopt(buffers)
+    return admission
+  }
+
+  /** Another configuration is about to take over, in which there are more. Those that it no longer has stay, unused. */
+  add(upstreams: Upstreams): void {
+    for (const [key, { name }] of upstreams) {
+      if (!this.#entries.has(key)) this.#entries.set(key, { name, slots: Slots.create(this.#workers) })
+    }
+  }
+
+  /** Takes in what the main thread has added. */
+  adopt({ slots }: AdmissionBuffers): void {
+    for (const { key, name, buffer } of slots) {
+      if (!this.#entries.has(key)) this.#entries.set(key, { name, slots: Slots.attach(buffer) })
+    }
   }
 
   get buffers(): AdmissionBuffers {
-    const slots = [...this.#slots].map(([name, { buffer }]) => [name, buffer] as const)
-    return { tags: this.#tags?.buffer ?? null, slots: Object.fromEntries(slots) }
+    const slots = [...this.#entries].map(([key, { name, slots }]) => ({ key, name, buffer: slots.buffer }))
+    return { tags: this.#tags.buffer, slots }
   }
 
   /** null: the main thread knows of no such upstream, since the config file has changed after it read it. */
-  at(upstream: string): { readonly slots: Slots; readonly tags: SharedCounters } | null {
-    const slots = this.#slots.get(upstream)
-    return slots === undefined || this.#tags === null ? null : { slots, tags: this.#tags }
+  at(key: string): { readonly slots: Slots; readonly tags: SharedCounters } | null {
+    const entry = this.#entries.get(key)
+    return entry === undefined ? null : { slots: entry.slots, tags: this.#tags }
   }
 
   /** A worker is gone, and what it had at the upstreams with it. */
   clear(worker: number): void {
-    for (const slots of this.#slots.values()) slots.clear(worker, Date.now())
+    for (const { slots } of this.#entries.values()) slots.clear(worker, Date.now())
   }
 
   get view(): (SlotsView & { readonly name: string })[] {
-    return [...this.#slots].map(([name, { view }]) => ({ name, ...view }))
+    return [...this.#entries.values()].map(({ name, slots }) => ({ name, ...slots.view }))
   }
 }

@@ -3,6 +3,7 @@
  * thread's part of the queue. A request that finds a free slot and nobody waiting takes it, and no more happens.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import type { CounterKey } from '../store/counter-key.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
 import { type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
@@ -11,20 +12,24 @@ import { FairQueue, type Waiting } from './fair-queue.ts'
 import { SharedTags } from './shared-tags.ts'
 import { NONE, type Slots } from './slots.ts'
 
-export interface GateOptions {
+export interface GateOptions extends GateSettings {
   readonly upstream: string
   readonly slots: Slots
   /** Of companies, at all upstreams. */
   readonly tags: SharedCounters
   readonly worker: number
+  /** Milliseconds of a clock that is the same in all threads. */
+  readonly now?: () => number
+}
+
+/** What another configuration may say otherwise. */
+export interface GateSettings {
   /** Requests that may wait in this thread. */
   readonly queueSize: number
   /** Milliseconds that one may wait. */
   readonly queueTimeout: number
   /** A number of slots that never changes, or within which bounds it is found. */
   readonly concurrency: number | LimitBounds
-  /** Milliseconds of a clock that is the same in all threads. */
-  readonly now?: () => number
 }
 
 /** Milliseconds with a slot that a request is thought to take before any has been seen. */
@@ -50,7 +55,8 @@ export class Gate implements Expiring {
   readonly now: () => number
   readonly #slots: Slots
   readonly #worker: number
-  readonly #limit: AdaptiveLimit | null
+  #settings: GateSettings
+  #limit: AdaptiveLimit | null
   readonly #queue: FairQueue<CounterKey>
   readonly #costs = new Map<string, number>()
   readonly #reach: () => number
@@ -59,17 +65,42 @@ export class Gate implements Expiring {
   #turning = false
 
   constructor(options: GateOptions) {
-    const { slots, worker, concurrency, queueSize, queueTimeout, upstream } = options
+    const { slots, worker, upstream } = options
     this.now = options.now ?? wallClock
     this.#slots = slots
     this.#worker = worker
-    this.#limit = typeof concurrency === 'number' ? null : new AdaptiveLimit(concurrency, slots.limitState)
-    slots.limit = this.#limit?.limit ?? (concurrency as number)
-    this.#reach = () => slots.limit * queueTimeout * REACH
+    this.#settings = options
+    this.#limit = this.#limitOf(options)
+    this.#reach = () => slots.limit * this.#settings.queueTimeout * REACH
     const tags = new SharedTags(options.tags, slots, upstream, this.#reach, this.now)
     const costOf = (company: string): number => this.#costs.get(company) ?? (slots.meanCost || UNKNOWN_COST)
-    this.#queue = new FairQueue({ size: queueSize, timeout: queueTimeout, costOf }, tags)
+    const settings = (): GateSettings => this.#settings
+    const bounds = {
+      get size() {
+        return settings().queueSize
+      },
+      get timeout() {
+        return settings().queueTimeout
+      },
+      costOf,
+    }
+    this.#queue = new FairQueue(bounds, tags)
     if (slots.workers > 1) slots.onWoken(worker, () => this.#serve())
+  }
+
+  /** Other settings hold from now on, for those that wait already as well. */
+  change(settings: GateSettings): void {
+    if (isDeepStrictEqual(settingsOf(this.#settings), settings)) return
+    this.#settings = settings
+    this.#limit = this.#limitOf(settings)
+    this.#serve()
+  }
+
+  #limitOf({ concurrency }: GateSettings): AdaptiveLimit | null {
+    const slots = this.#slots
+    const limit = typeof concurrency === 'number' ? null : new AdaptiveLimit(concurrency, slots.limitState)
+    slots.limit = limit?.limit ?? (concurrency as number)
+    return limit
   }
 
   /**
@@ -188,3 +219,9 @@ export class Gate implements Expiring {
     if (this.#slots.waiting === 0) this.#slots.idle()
   }
 }
+
+const settingsOf = ({ queueSize, queueTimeout, concurrency }: GateSettings): GateSettings => ({
+  queueSize,
+  queueTimeout,
+  concurrency,
+})

@@ -1,9 +1,9 @@
 /** The gates of one thread: one for each upstream that has a fair queue, whichever routes lead to it. */
 
-import type { GatewayConfig, RouteConfig } from '../config/schema.ts'
-import { queuedUpstreams, queueOf } from '../config/upstreams.ts'
+import type { FairQueueConfig, GatewayConfig } from '../config/schema.ts'
 import { Admission } from './admission.ts'
 import { Gate } from './gate.ts'
+import { queuedUpstreams } from './queued.ts'
 
 /** The place of a thread in what all threads share. */
 export interface AdmissionSeat {
@@ -11,32 +11,42 @@ export interface AdmissionSeat {
   readonly worker: number
 }
 
-/** @returns the gate of a route, which is at that index; null: its upstream has none */
+export type Gates = ReadonlyMap<string, Gate>
+
+/**
+ * @param before those of the gateway whose place this one takes: who waits there goes on waiting
+ * @returns gates by the keys of their upstreams, and what makes those of before obey these settings
+ */
 export function gatesOf(
   config: GatewayConfig,
-  seat: AdmissionSeat = { admission: Admission.create(queuedUpstreams(config), 1), worker: 0 },
-): (route: RouteConfig, index: number) => Gate | null {
+  seat: AdmissionSeat | undefined,
+  before?: Gates,
+): { readonly gates: Gates; readonly takeOver: () => void } {
+  const queued = queuedUpstreams(config)
+  const { admission, worker } = seat ?? { admission: Admission.create(queued, 1), worker: 0 }
   const gates = new Map<string, Gate>()
-  return (route, index) => {
-    const found = queueOf(config, route, index)
-    if (found === null) return null
-    const { name, settings } = found
-    let gate = gates.get(name)
-    if (gate === undefined) {
-      const own = seat.admission.at(name)
-      const { slots, tags } = own ?? Admission.create([name], 1).at(name)!
-      const { concurrency, minConcurrency, maxConcurrency, queueSize, queueTimeout } = settings
-      gate = new Gate({
-        upstream: name,
-        slots,
-        tags,
-        worker: own === null ? 0 : seat.worker,
-        queueSize,
-        queueTimeout: queueTimeout * 1000,
-        concurrency: concurrency === 'adaptive' ? { min: minConcurrency, max: maxConcurrency } : concurrency,
-      })
-      gates.set(name, gate)
-    }
-    return gate
+  for (const [key, { settings }] of queued) {
+    const known = before?.get(key)
+    if (known === undefined) {
+      const own = admission.at(key)
+      const { slots, tags } = own ?? Admission.create(new Map([[key, queued.get(key)!]]), 1).at(key)!
+      const options = { upstream: key, slots, tags, worker: own === null ? 0 : worker }
+      gates.set(key, new Gate({ ...options, ...gateSettings(settings) }))
+    } else gates.set(key, known)
+  }
+  return {
+    gates,
+    takeOver() {
+      for (const [key, { settings }] of queued) gates.get(key)!.change(gateSettings(settings))
+    },
+  }
+}
+
+function gateSettings(settings: FairQueueConfig) {
+  const { concurrency, minConcurrency, maxConcurrency, queueSize, queueTimeout } = settings
+  return {
+    queueSize,
+    queueTimeout: queueTimeout * 1000,
+    concurrency: concurrency === 'adaptive' ? { min: minConcurrency, max: maxConcurrency } : concurrency,
   }
 }

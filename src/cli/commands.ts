@@ -5,6 +5,7 @@ import { describeRoutes, type RouteDescription } from '../admin/route-table.ts'
 import { type ConfigSource, type Loaded, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RunningGateway } from '../server.ts'
+import { DatabaseUnusable } from '../usage/database.ts'
 import { surviveFaults } from '../workers/faults.ts'
 import { planWorkers } from '../workers/plan.ts'
 
@@ -12,9 +13,10 @@ interface CommandOptions {
   readonly file: string | undefined
 }
 
-/** sysexits.h: something was found in an unconfigured or misconfigured state. */
-const CONFIG = 78
-const FAILURE = 1
+/** After sysexits.h: a wrong configuration, a wrong command line. */
+export const CONFIG = 78
+export const USAGE = 64
+export const FAILURE = 1
 
 export async function start(options: CommandOptions): Promise<number> {
   const loaded = await loadConfig(options)
@@ -23,13 +25,18 @@ export async function start(options: CommandOptions): Promise<number> {
   const warnings = [...loaded.warnings]
   let gateway: RunningGateway
   try {
-    gateway = await startAsPlanned(loaded.config, loaded.source, warnings)
+    gateway = await startAsPlanned(loaded.config, loaded.source, warnings, () => {
+      // From the same place: the environment is what it was, what stands in files is read anew.
+      const { directory, env } = loaded.source
+      return loadConfig({ ...options, directory, env })
+    })
   } catch (error) {
     process.stderr.write(`nyro-gateway: ${startFailure(error as NodeJS.ErrnoException)}\n`)
     return FAILURE
   }
   for (const warning of warnings) gateway.log.logger.warn(warning)
   surviveFaults(gateway.log)
+  signals.onReload(() => void gateway.reload())
   await signals.first
   signals.onNext(() => void gateway.abandon().finally(() => process.exit(FAILURE)))
   await gateway.close()
@@ -40,16 +47,17 @@ async function startAsPlanned(
   config: GatewayConfig,
   source: ConfigSource,
   warnings: string[],
+  load: () => Promise<Loaded>,
 ): Promise<RunningGateway> {
   const { workers, warning } = await planWorkers(config)
   if (warning !== null) warnings.push(warning)
   // Of what serves and what supervises, each thread loads only what it is.
   if (workers === 1) {
     const { startAlone } = await import('../server.ts')
-    return startAlone(config)
+    return startAlone(config, load)
   }
   const { startSupervisor } = await import('../workers/supervisor.ts')
-  return startSupervisor(config, source, workers)
+  return startSupervisor(config, source, workers, load)
 }
 
 export async function check(options: CommandOptions): Promise<number> {
@@ -72,7 +80,7 @@ function sourceOf(loaded: Loaded): string {
   return loaded.file ?? 'environment'
 }
 
-function reportProblems(loaded: Loaded): number {
+export function reportProblems(loaded: Loaded): number {
   const { problems } = loaded
   const lines = problems.map(
     ({ place, message }) => `  ${styleText('bold', place, { stream: process.stderr })} ${message}`,
@@ -97,15 +105,31 @@ function startFailure(error: NodeJS.ErrnoException & { port?: number; address?: 
   if (error.code === 'EACCES') return `no permission to listen on ${at}: choose a port over 1023`
   if (error.code === 'EADDRNOTAVAIL')
     return `${at} is no address of this machine: set GATEWAY_HOST or GATEWAY_ADMIN_HOST`
+  if (error instanceof DatabaseUnusable) return `usage cannot be kept: ${error.message}`
   return error.stack ?? String(error)
 }
 
 /** Ctrl-C under npm arrives twice, from the terminal and from npm: within this time it is one. */
 const NPM_ECHO_MS = 300
 
-/** Hears SIGTERM and SIGINT from now on: also one that comes while the gateway is still starting. */
-function listenForSignals(): { first: Promise<void>; onNext(listener: () => void): void } {
+interface Signals {
+  /** Resolves with the first that asks for the end. */
+  readonly first: Promise<void>
+  /** The next one that does. */
+  onNext(listener: () => void): void
+  /** SIGHUP, as often as it comes. */
+  onReload(listener: () => void): void
+}
+
+/** Hears SIGTERM, SIGINT and SIGHUP from now on: also one that comes while the gateway is still starting. */
+function listenForSignals(): Signals {
   let next: (() => void) | null = null
+  let reload: (() => void) | null = null
+  let reloadWanted = false
+  process.on('SIGHUP', () => {
+    if (reload === null) reloadWanted = true
+    else reload()
+  })
   const first = new Promise<void>(resolve => {
     let heardAt = 0
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -121,6 +145,10 @@ function listenForSignals(): { first: Promise<void>; onNext(listener: () => void
     first,
     onNext(listener) {
       next = listener
+    },
+    onReload(listener) {
+      reload = listener
+      if (reloadWanted) listener()
     },
   }
 }

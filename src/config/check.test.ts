@@ -244,6 +244,20 @@ describe('a route', () => {
     )
   })
 
+  test('is refused with a fair queue whose bounds contradict, or that waits for no time', () => {
+    const upstream = { url: UPSTREAM, fairQueue: { minConcurrency: 9, maxConcurrency: 8, queueTimeout: 0 } }
+    for (const [found, place] of [
+      [check({ upstreams: { a: upstream } }), 'upstreams.a.fairQueue'],
+      [withRoutes({ path: '/a', upstream }), 'routes[0].upstream.fairQueue'],
+    ] as const) {
+      assert.deepEqual(found, [
+        `${place}.minConcurrency is more than maxConcurrency, which is 8`,
+        `${place}.queueTimeout must be longer than 0`,
+      ])
+    }
+    assert.deepEqual(check({ upstreams: { a: { url: UPSTREAM, fairQueue: true } } }), [])
+  })
+
   test('is refused with an upstream whose protocol does not fit its URL, wherever that stands', () => {
     const [h2, h2c] = [
       { url: 'http://h', protocol: 'h2' },

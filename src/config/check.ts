@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { isAdminPath } from '../route/auth-paths.ts'
 import { parseHost, parsePattern } from '../route/pattern.ts'
 import { canonicalName, HOP_BY_HOP } from '../wire/fields.ts'
+import { checkLimits } from './check-limits.ts'
 import type { SchemaProblem } from './problem.ts'
 import {
   type FairQueueConfig,
@@ -13,6 +14,7 @@ import {
   type UpstreamConfig,
 } from './schema.ts'
 import { checkTls } from './tls.ts'
+import { checkUsage } from './usage.ts'
 import { serviceUrl } from './values.ts'
 
 /** RFC 6455 §5.5: payload of a control frame. */
@@ -34,6 +36,9 @@ export function checkConfig(config: GatewayConfig): SchemaProblem[] {
   checkTimeouts(config, report)
   checkTls(config, report)
   checkTickets(config, report)
+  checkLimits(config, report)
+  checkUsage(config, report)
+  checkCaFile(config.redis?.ca, ['redis'], report)
   for (const [name, upstream] of Object.entries(config.upstreams))
     checkUpstream(upstream, ['upstreams', name], report)
   for (const [index, route] of config.routes.entries()) checkRoute(config, route, ['routes', index], report)
@@ -269,7 +274,7 @@ const RESERVED: ReadonlySet<string> = new Set([
 ])
 
 function checkUpstream(upstream: UpstreamConfig, at: readonly PropertyKey[], report: Report): void {
-  checkCa(upstream.ca, at, report)
+  checkCaFile(upstream.ca, at, report)
   const { protocol, url } = upstream
   const secure = /^https:/i.test(url)
   if (protocol === 'h2' && !secure)
@@ -295,7 +300,7 @@ function checkFairQueue(
   if (queueTimeout <= 0) report([...at, 'queueTimeout'], 'must be longer than 0')
 }
 
-function checkCa(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
+function checkCaFile(ca: string | undefined, at: readonly PropertyKey[], report: Report): void {
   if (ca === undefined) return
   try {
     if (!readFileSync(ca, 'utf8').includes('-----BEGIN CERTIFICATE-----')) {

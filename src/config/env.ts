@@ -106,6 +106,14 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     path: ['server', 'drainTimeout'],
     help: 'seconds that running exchanges get on SIGTERM (25)',
   },
+  GATEWAY_REDIS_URL: {
+    path: ['redis', 'url'],
+    help: 'Redis or Valkey that several gateways share: redis://, rediss://, redis+sentinel://, redis+cluster://',
+  },
+  GATEWAY_USAGE_FILE: {
+    path: ['usage', 'file'],
+    help: 'SQLite file in which usage is counted; set: it is',
+  },
   GATEWAY_ADMIN_PORT: { path: ['admin', 'port'], read: offOrPort, help: 'admin port, or off (9901)' },
   GATEWAY_ADMIN_HOST: { path: ['admin', 'host'], help: 'address of the admin port (127.0.0.1)' },
 }

@@ -1,9 +1,9 @@
 /** Reads a config file: YAML, JSON or TypeScript, as plain data with the place of everything in it. */
 
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { registerHooks } from 'node:module'
+import { createRequire, registerHooks } from 'node:module'
 import { extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Environment } from './env.ts'
@@ -127,18 +127,47 @@ function resolveOwnName(): void {
 async function importModule(path: string): Promise<ConfigFile | Problem> {
   if (!existsSync(path)) return { place: path, message: 'does not exist' }
   resolveOwnName()
-  const module: { default?: unknown } = await import(pathToFileURL(path).href)
+  // Before the import: of a file that changes meanwhile the next look must not believe that it is known.
+  const digest = createHash('sha256')
+    .update(await readFile(path))
+    .digest('base64url')
+  const module = await importVersion(path, digest)
   if (module.default === undefined) {
     return { place: path, message: 'has no default export: write `export default defineGateway({ … })`' }
   }
-  const digest = createHash('sha256')
-    .update(await readFile(path))
-    .digest('base64')
   return {
     path,
     value: module.default,
     source: { kind: 'module', path, digest },
     position: () => null,
+  }
+}
+
+/** The digest under which each file was imported first. */
+const firstDigests = new Map<string, string>()
+/** How often the import of a version has failed: what fails, fails for ever under its URL. */
+const failures = new Map<string, number>()
+
+/**
+ * Modules are kept by their URL: the same text gives the same module with the same functions, another text another
+ * one. The first has the plain URL. What a module imports itself stays as it was imported first.
+ */
+async function importVersion(path: string, digest: string): Promise<{ default?: unknown }> {
+  const url = pathToFileURL(path)
+  const first = firstDigests.get(path) ?? digest
+  firstDigests.set(path, first)
+  const version = `${digest}.${path}`
+  const failed = failures.get(version) ?? 0
+  if (digest !== first || failed > 0) {
+    url.searchParams.set('v', failed === 0 ? digest : `${digest}.${failed}`)
+    // CommonJS is kept by its path
+    delete createRequire(import.meta.url).cache[realpathSync(path)]
+  }
+  try {
+    return await import(url.href)
+  } catch (error) {
+    failures.set(version, failed + 1)
+    throw error
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { quotaWarnings } from './check-limits.ts'
 import { defaultRoutes } from './default-routes.ts'
 import { parseDotenv } from './dotenv.ts'
 import { type AllowedOrigins, byUpperName, type Environment, readEnvironment } from './env.ts'
@@ -100,7 +101,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Loaded> {
       problems.push({ place, message })
   }
   if (config === null || problems.length > 0) return fail(problems)
-  warnings.push(...weakerFallbacks(config), ...certificateWarnings(config))
+  warnings.push(...weakerFallbacks(config), ...certificateWarnings(config), ...quotaWarnings(config))
   const source = { directory, env: own, dotenv: dotenvText, file: file?.source ?? null }
   return { config: deepFreeze(config), problems: [], file: path, warnings, source }
 }

@@ -4,6 +4,9 @@ import * as z from 'zod'
 import type { Policy } from '../exchange.ts'
 import { isFieldValue, isToken } from '../wire/fields.ts'
 import { METHODS } from '../wire/methods.ts'
+import { costSchema, limitsSchema } from './limits.ts'
+import { redisSchema } from './redis.ts'
+import { usageSchema } from './usage.ts'
 import { duration, httpUrl, network, origin, originPattern, port, serviceUrl, size } from './values.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warning', 'error', 'critical'] as const
@@ -150,8 +153,8 @@ export const upstreamSchema = z.strictObject({
   timeouts: timeouts.default({}),
   fairQueue: z
     .union([z.literal(true), fairQueue])
-    .transform(value => (value === true ? fairQueue.parse({}) : value))
     .optional()
+    .transform(value => (value === true ? fairQueue.parse({}) : value))
     .describe('no more at a time than it can take, and beyond that one company after the other'),
 })
 
@@ -261,6 +264,7 @@ const route = z.strictObject({
       'it is Supabase Auth: sign-outs are heard, and its admin paths are closed unless admin is true',
     ),
   bodyLimit: size.optional(),
+  cost: costSchema.prefault(1).describe('what a request counts in rules whose unit is cost'),
   timeouts: timeouts.default({}),
   forwardCookies: z.boolean().default(false),
   policies: z.array(z.custom<Policy>(value => typeof value === 'function', 'is no function')).default([]),
@@ -287,6 +291,9 @@ export const gatewaySchema = z.strictObject({
       lifetime: duration.default(30).describe('time in which a ticket must be used'),
     })
     .prefault({}),
+  limits: limitsSchema.optional().describe('plans of companies, and what each grants'),
+  redis: redisSchema.optional().describe('shared by several gateways: limits, quotas, blocks'),
+  usage: usageSchema.optional().describe('counted per company, route and day, for bills'),
   routes: z.array(route).default([]),
 })
 

@@ -163,7 +163,7 @@ describe('an origin pattern', () => {
   const matches = (pattern: string, candidate: string): boolean => {
     const parsed = originPattern.safeParse(pattern)
     assert.ok(parsed.success, `${pattern} is refused`)
-    return parsed.data.matches.test(candidate)
+    return parsed.data.matches(candidate)
   }
 
   const preview = 'https://nyro-*-team.vercel.app'
@@ -222,7 +222,7 @@ describe('an origin pattern', () => {
         if (!parsed.success || !URL.canParse(`https://${other}`)) return
         const candidate = new URL(`https://${other}`)
         assert.equal(
-          parsed.data.matches.test(candidate.origin) && !candidate.hostname.endsWith('.example.com'),
+          parsed.data.matches(candidate.origin) && !candidate.hostname.endsWith('.example.com'),
           false,
         )
       }),
@@ -259,4 +259,10 @@ describe('a service URL', () => {
   test('of keys may have a query', () => {
     assert.equal(parse(httpUrl, 'https://a.example/jwks?x=1'), 'https://a.example/jwks?x=1')
   })
+})
+
+test('origin patterns of the same text are equal, as long as nothing else is', () => {
+  const pattern = (text: string) => originPattern.parse(text)
+  assert.deepEqual(pattern('https://app-*.example.com'), pattern('https://app-*.example.com'))
+  assert.notDeepEqual(pattern('https://app-*.example.com'), pattern('https://*.example.com'))
 })

@@ -37,6 +37,25 @@ export const size = z.union([z.number(), z.string()]).transform((value, context)
   return z.NEVER
 })
 
+/** How much of something there may be: a count, or bytes with a unit (`1000`, `"10MiB"`); at least 1. */
+export const amount = size.refine(value => value >= 1, 'must be at least 1')
+
+/** A name of the IANA time zone database, as `Europe/Madrid`, or `UTC`. */
+export const timeZone = z.string().refine(isTimeZone, {
+  error: ({ input }) => `${JSON.stringify(input)} is no time zone: write a name like Europe/Madrid, or UTC`,
+})
+
+function isTimeZone(name: string): boolean {
+  // Offsets such as +02:00 are accepted there too, but no company lives by one
+  if (!/^[A-Za-z]/.test(name)) return false
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A port to listen on; 0 lets the system choose. */
 export const port = z.union([z.number(), z.string()]).transform((value, context) => {
   const number = /^\d{1,5}$/.test(String(value)) ? Number(value) : Number.NaN
@@ -77,10 +96,20 @@ export const origin = z.string().transform((value, context) => {
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: ':80', https: ':443' }
 
-export interface OriginPattern {
+/** Patterns of the same text are equal, so that a configuration can be held against another one. */
+export class OriginPattern {
   readonly text: string
+  readonly #fits: (origin: string) => boolean
+
+  constructor(text: string, fits: (origin: string) => boolean) {
+    this.text = text
+    this.#fits = fits
+  }
+
   /** Whether an origin as browsers send it fits. Takes time in proportion to its length. */
-  readonly matches: { test(origin: string): boolean }
+  matches(origin: string): boolean {
+    return this.#fits(origin)
+  }
 }
 
 /**
@@ -95,7 +124,7 @@ export const originPattern = z.string().transform((value, context): OriginPatter
     const scheme = match[1]!.toLowerCase()
     // Browsers leave out the port that a scheme implies
     const port = match[3] === DEFAULT_PORTS[scheme] ? '' : (match[3] ?? '')
-    return { text: value, matches: { test: origin => originFits(origin, `${scheme}://`, labels, port) } }
+    return new OriginPattern(value, origin => originFits(origin, `${scheme}://`, labels, port))
   }
   context.addIssue({
     code: 'custom',

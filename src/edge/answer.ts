@@ -223,8 +223,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   }
 
   #traceLines(): string {
-    const seconds = (now() - this.exchange.startedAt) / 1000
-    return `X-Request-ID: ${this.exchange.id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n`
+    const { id, startedAt, limitFields } = this.exchange
+    const seconds = (now() - startedAt) / 1000
+    return `X-Request-ID: ${id}\r\nX-Process-Time: ${seconds.toFixed(6)}\r\n${ownLines(limitFields)}`
   }
 
   /** The connection becomes a WebSocket: nothing of this answer's, or of HTTP, is left on it. */
@@ -341,6 +342,13 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     unwatchDeadline(this)
     this.#connection.ended()
   }
+}
+
+/** Fields that the gateway itself made, encoded. */
+function ownLines(fields: readonly string[]): string {
+  let lines = ''
+  for (let i = 0; i < fields.length; i += 2) lines += `${fields[i]}: ${fields[i + 1]}\r\n`
+  return lines
 }
 
 /**

@@ -37,8 +37,9 @@ export interface ClientPeer {
   /** Its address. */
   readonly peer: string
   readonly protocol: 'http' | 'https'
-  // Written here: whether its word on its own client counts, and who it was the last time
-  trusted: boolean | null
+  // Written here: whether its word on its own client counts and who says so, and who it was the last time
+  judgedBy: TrustedProxies | null
+  trusted: boolean
   client: Client | null
   clientAuthority: string
 }
@@ -51,7 +52,10 @@ export function clientOf(
   trusted: TrustedProxies,
 ): Client {
   const { peer, protocol } = connection
-  connection.trusted ??= isTrusted(trusted, peer)
+  if (connection.judgedBy !== trusted) {
+    connection.judgedBy = trusted
+    connection.trusted = isTrusted(trusted, peer)
+  }
   if (connection.trusted) return proxiedClient(peer, protocol, authority, headers, trusted)
   if (connection.client === null || connection.clientAuthority !== authority) {
     connection.client = directClient(peer, protocol, authority)

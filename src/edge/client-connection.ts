@@ -13,7 +13,7 @@ import type { FieldLines } from '../wire/fields.ts'
 import { type Malformation, MalformedMessage } from '../wire/malformed.ts'
 import { type RequestListener, type RequestMessage, RequestParser } from '../wire/request-parser.ts'
 import type { Answer } from './answer.ts'
-import { plainAddress } from './client-address.ts'
+import { plainAddress, type TrustedProxies } from './client-address.ts'
 import { type BodyFeed, type BodyPace, IncomingBody } from './request-body.ts'
 import { readerOf, readInto } from './sockets.ts'
 
@@ -79,7 +79,8 @@ export class ClientConnection implements Expiring, OpenConnection, RequestListen
   /** The answer under way, or null between requests. */
   current: Answer | null = null
   // Written by receive: who the peer is, and whether its word on that counts
-  trusted: boolean | null = null
+  judgedBy: TrustedProxies | null = null
+  trusted = false
   client: Client | null = null
   clientAuthority = ''
   readonly host: ConnectionHost

@@ -40,6 +40,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   #phase: Phase = 'waiting'
   #source: BodySource | null = null
   #trailers = NONE
+  /** Bytes that waited when some were written last. */
+  #unsent = 0
 
   constructor(
     exchange: Exchange,
@@ -84,6 +86,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   /** The stream is closed, by either side. */
   closed(): void {
     unwatchDeadline(this)
+    if (!this.#stream.writableFinished) this.#connection.leftUnsent(this.#unsent)
     if (this.#phase === 'ended') return
     const whole = this.#phase === 'flushing' && this.#stream.rstCode === NGHTTP2_NO_ERROR
     this.#body?.cancel()
@@ -104,6 +107,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   drained(): void {
     if (this.#phase !== 'streaming') return
     this.deadline = 0
+    this.#unsent = 0
     this.#source?.resume()
   }
 
@@ -141,6 +145,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   write(chunk: Buffer): boolean {
     this.exchange.bytesSent += chunk.length
     const flowing = this.#stream.write(chunk)
+    this.#unsent = this.#stream.writableLength
     this.deadline = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
     return flowing
   }
@@ -197,6 +202,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     }
     if (this.#unread) connection.tellWhenFinished(stream)
     exchange.bytesSent = reply.contentLength
+    this.#unsent = reply.contentLength
     stream.respond(fields)
     stream.end(body)
   }
@@ -204,7 +210,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   #ownFields(): FieldLines {
     const { exchange } = this
     const seconds = (now() - exchange.startedAt) / 1000
-    return ['x-request-id', exchange.id, 'x-process-time', seconds.toFixed(6)]
+    return ['x-request-id', exchange.id, 'x-process-time', seconds.toFixed(6), ...exchange.limitFields]
   }
 
   /** Everything is about to be given away. */

@@ -15,7 +15,7 @@ import type { Client } from '../exchange.ts'
 import { HeldBytes } from '../wire/body.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
-import { plainAddress } from './client-address.ts'
+import { plainAddress, type TrustedProxies } from './client-address.ts'
 import type { OpenConnection } from './client-connection.ts'
 import type { Http2Answer } from './http2-answer.ts'
 import { type Http2Message, Http2RequestReader } from './http2-request.ts'
@@ -63,6 +63,11 @@ const CONNECTION_WINDOW = 1_048_576
 /** MB of frames, streams and sections that one connection may cause; streams beyond it are refused. */
 const MIN_SESSION_MEMORY = 16
 const SESSION_MEMORY_PER_STREAM = 0.16
+/**
+ * What streams that were broken off had not sent counts against that for ever: before all others are refused for it, the
+ * client is asked to come back through another connection.
+ */
+const MAX_UNSENT_BYTES = 8 * 1_048_576
 /** The frame parser's own limit on resets stands far behind ours, which says why. */
 const NATIVE_RESETS = 4_096
 
@@ -80,7 +85,8 @@ export class Http2Connection implements Expiring, OpenConnection {
   readonly peer: string
   readonly protocol: 'http' | 'https'
   // Written by receive: who the peer is, and whether its word on that counts
-  trusted: boolean | null = null
+  judgedBy: TrustedProxies | null = null
+  trusted = false
   client: Client | null = null
   clientAuthority = ''
   readonly #host: Http2Host
@@ -93,6 +99,8 @@ export class Http2Connection implements Expiring, OpenConnection {
   #phase: Phase = 'greeting'
   /** Streams that have not closed. */
   #open = 0
+  /** Bytes, of all streams that have. */
+  #unsent = 0
 
   /** @param socket what was read of it stands in its buffer */
   constructor(socket: Socket, host: Http2Host) {
@@ -160,6 +168,12 @@ export class Http2Connection implements Expiring, OpenConnection {
   /** A request was given up by the client, or broken off for what it did. */
   takenBack(): void {
     if (this.#resets.exceeded()) this.#sendAway('requests taken back')
+  }
+
+  /** A stream has closed that was given more than it sent. */
+  leftUnsent(bytes: number): void {
+    this.#unsent += bytes
+    if (this.#unsent > MAX_UNSENT_BYTES) this.retire()
   }
 
   tellWhenFinished(stream: ServerHttp2Stream): void {
@@ -290,7 +304,7 @@ function bodyOf(stream: ServerHttp2Stream, pace: BodyPace): IncomingBody {
     if (bytes !== null) take(bytes)
     if (paused) return
     if (ended) body.end(trailers)
-    else stream._read(0)
+    else read.call(stream, 0)
   }
 
   function take(bytes: Buffer): void {
@@ -298,9 +312,13 @@ function bodyOf(stream: ServerHttp2Stream, pace: BodyPace): IncomingBody {
     body.settle()
   }
 
-  const { push } = stream
+  const { push, _read: read } = stream
   stream.push = (chunk: Buffer | null, encoding?: BufferEncoding) =>
     push.call(stream, chunk, encoding) && !paused
+  // A stream that flows asks for more by itself: without this the client would never have to wait.
+  stream._read = size => {
+    if (!paused) read.call(stream, size)
+  }
   stream.on('data', (chunk: Buffer) => {
     if (paused) held.append(chunk, 0, chunk.length)
     else take(chunk)

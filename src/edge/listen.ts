@@ -1,7 +1,7 @@
 /** The front door: accepts connections, and answers what is no request at all. */
 
 import { createServer, type Socket } from 'node:net'
-import { ERRORS, type ErrorCode } from '../errors.ts'
+import { type ErrorCode, GatewayError } from '../errors.ts'
 import { listening, type Ports } from '../listening.ts'
 import { problemBody } from '../problem.ts'
 import { encodeResponseHead } from '../wire/response-head.ts'
@@ -15,12 +15,8 @@ import { newRequestId } from './request-id.ts'
 import { ACCEPTED } from './sockets.ts'
 import { listenTls, type TlsListener, type TlsOptions } from './tls.ts'
 
-export interface ListenOptions {
-  readonly host: string
-  readonly port: number
-  /** Other threads listen on the same port; the kernel spreads connections over all of them. */
-  readonly reusePort?: boolean
-  readonly tls: TlsOptions | null
+/** What may be replaced while the door is open. Connections that stand have it too, but for the limits of HTTP/2. */
+export interface DoorSettings {
   readonly http2: Http2Limits & {
     /** HTTP/2 with prior knowledge on the plain port. */
     readonly cleartext: boolean
@@ -29,6 +25,14 @@ export interface ListenOptions {
   readonly headerTimeout: number
   readonly keepAliveTimeout: number
   readonly trusted: TrustedProxies
+}
+
+export interface ListenOptions extends DoorSettings {
+  readonly host: string
+  readonly port: number
+  /** Other threads listen on the same port; the kernel spreads connections over all of them. */
+  readonly reusePort?: boolean
+  readonly tls: TlsOptions | null
   /** Told of requests that never became an exchange. */
   readonly onRefused: (refusal: RefusedRequest) => void
   /** Told of connections that were ended for what they did. */
@@ -47,6 +51,8 @@ export interface FrontDoor {
   readonly ports: Ports
   /** Open connections. */
   readonly connections: number
+  /** From the next request on, also of connections that stand, another receiver takes it. */
+  replace(receiver: Receiver, settings: DoorSettings): void
   /**
    * Stops accepting connections. Those that are open may finish what they began, and idle ones get `grace` seconds,
    * so that a request already on its way does not meet a closed door.
@@ -61,11 +67,9 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
   const connections = new Set<OpenConnection>()
   const allClosed = Promise.withResolvers<void>()
   let closing = false
+  let { cleartext } = options.http2
   const host: ConnectionHost = {
-    headerTimeout: options.headerTimeout,
-    keepAliveTimeout: options.keepAliveTimeout,
-    pace: receiver.pace,
-    receive: createReceive(receiver, options.trusted, options.keepAliveTimeout),
+    ...receptionOf(receiver, options),
     refuse(connection, code, reason) {
       const id = newRequestId()
       options.onRefused({ id, peer: connection.peer, code, reason })
@@ -81,11 +85,7 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     },
   }
   const http2Host: Http2Host = {
-    ...options.http2,
-    headerTimeout: options.headerTimeout,
-    keepAliveTimeout: options.keepAliveTimeout,
-    pace: receiver.pace,
-    receive: createHttp2Receive(receiver, options.trusted),
+    ...http2ReceptionOf(receiver, options),
     onFlooded: (connection, what) => options.onFlooded(connection.peer, what),
     onClosed: host.onClosed,
   }
@@ -99,7 +99,7 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
   }
   const takeUnknown = (socket: Socket): void => {
     const unknown = new UnknownConnection(socket, {
-      headerTimeout: options.headerTimeout,
+      headerTimeout: host.headerTimeout,
       onHttp2() {
         takeHttp2(socket)
         connections.delete(unknown)
@@ -114,7 +114,7 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
   }
   // Reading begins when the connection has said where its bytes should land.
   const server = createServer({ ...ACCEPTED, pauseOnConnect: true })
-  server.on('connection', options.http2.cleartext ? takeUnknown : takeHttp1)
+  server.on('connection', socket => void (cleartext ? takeUnknown(socket) : takeHttp1(socket)))
   const plain = await listening(server, options.port, options.host, options.reusePort)
   let secure: TlsListener | null = null
   try {
@@ -134,6 +134,11 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
     ports: { plain, tls: secure?.port ?? null },
     get connections() {
       return connections.size
+    },
+    replace(receiver, settings) {
+      cleartext = settings.http2.cleartext
+      Object.assign(host, receptionOf(receiver, settings))
+      Object.assign(http2Host, http2ReceptionOf(receiver, settings))
     },
     close(grace) {
       closing = true
@@ -156,11 +161,24 @@ export async function listen(receiver: Receiver, options: ListenOptions): Promis
   }
 }
 
+function receptionOf(receiver: Receiver, { headerTimeout, keepAliveTimeout, trusted }: DoorSettings) {
+  const receive = createReceive(receiver, trusted, keepAliveTimeout)
+  return { headerTimeout, keepAliveTimeout, pace: receiver.pace, receive }
+}
+
+function http2ReceptionOf(
+  receiver: Receiver,
+  { http2, headerTimeout, keepAliveTimeout, trusted }: DoorSettings,
+) {
+  const receive = createHttp2Receive(receiver, trusted)
+  return { ...http2, headerTimeout, keepAliveTimeout, pace: receiver.pace, receive }
+}
+
 function refusalText(code: ErrorCode, id: string): string {
-  const { status, title, detail } = ERRORS[code]
-  const body = problemBody(code, status, title, detail, id)
+  const error = new GatewayError(code)
+  const body = problemBody(error, id)
   const head = encodeResponseHead({
-    status,
+    status: error.status,
     fields: ['Content-Type', 'application/problem+json'],
     framing: Buffer.byteLength(body),
     ownLines: `Connection: close\r\nX-Request-ID: ${id}\r\nX-Process-Time: 0.000000\r\n`,

@@ -10,6 +10,7 @@ import type {
   Exchange,
   ExchangeObserver,
   Outcome,
+  RouteInfo,
   TunnelSettings,
   UpstreamTunnel,
 } from '../exchange.ts'
@@ -41,9 +42,13 @@ const REASONS: Readonly<Record<EndReason, string>> = {
   token_expired: 'token expired',
   token_revoked: 'signed out',
   company_blocked: 'company blocked',
+  user_blocked: 'user blocked',
+  session_blocked: 'session blocked',
+  ip_blocked: 'address blocked',
   idle_timeout: 'idle for too long',
   frame_too_large: 'frame too large',
   slow_client: 'too slow',
+  route_changed: 'route changed',
   draining: 'gateway is stopping',
 }
 
@@ -78,6 +83,7 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
   readonly #upstream: Side
   #phase: Phase = 'open'
   #reason: EndReason | null = null
+  #words: string | null = null
   #outcome: Outcome = 'answered'
   /** `performance.now()` */
   #activeAt = now()
@@ -108,6 +114,18 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     return this.#exchange.identity
   }
 
+  get route(): RouteInfo | null {
+    return this.#exchange.route
+  }
+
+  set route(route: RouteInfo | null) {
+    this.#exchange.route = route
+  }
+
+  get ip(): string {
+    return this.#exchange.client.ip
+  }
+
   /** Writes the head of the answer, then whatever has come of both sides. */
   start(head: string, fromClient: Buffer | null, fromUpstream: Buffer | null): void {
     this.#client.socket.write(head, 'latin1')
@@ -126,10 +144,11 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     this.#cut()
   }
 
-  endFor(reason: EndReason): void {
+  endFor(reason: EndReason, words: string | null = null): void {
     if (this.#phase !== 'open') return
     this.#phase = 'saying'
     this.#reason = reason
+    this.#words = words
     this.deadline = deadlineIn(CLOSING_SECONDS)
     this.#say()
   }
@@ -249,13 +268,13 @@ class Tunnel implements Expiring, LongLived, OpenConnection {
     const code =
       reason === 'frame_too_large' ? TOO_BIG : isLoss(reason) ? this.#settings.closeCode : GOING_AWAY
     exchange.endReason = reason
+    const text = this.#words ?? REASONS[reason]
     if (tellsClient) {
-      client.socket.write(closeFrame(code, REASONS[reason], false))
+      client.socket.write(closeFrame(code, text, false))
       if (exchange.closeCode === 0) exchange.closeCode = code
     }
     const tellsUpstream = client.frames.closeCode === 0 && !upstream.socket.writableEnded
-    if (tellsUpstream && client.frames.atBoundary)
-      upstream.socket.write(closeFrame(code, REASONS[reason], true))
+    if (tellsUpstream && client.frames.atBoundary) upstream.socket.write(closeFrame(code, text, true))
     // What still comes is read and dropped, or it would turn the end into a reset.
     for (const { socket } of [client, upstream]) {
       socket.resume()
@@ -329,7 +348,7 @@ function isBlocked({ blockedAt }: Side, since: number): boolean {
 
 /** It has lost its right, not only its connection. */
 function isLoss(reason: EndReason): boolean {
-  return reason === 'token_expired' || reason === 'token_revoked' || reason === 'company_blocked'
+  return reason === 'token_expired' || reason === 'token_revoked' || reason.endsWith('_blocked')
 }
 
 /** One of the two connections, and how far its frames have come. */

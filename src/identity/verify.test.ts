@@ -5,7 +5,7 @@ import { SECRET } from '../../test/support/gateway.ts'
 import { claims, token } from '../../test/support/token.ts'
 import { verifierSettings } from '../../test/support/verifier.ts'
 import type { Identity, Verdict } from './identity.ts'
-import { type Revocations, type RevokedCode, TokenVerifier, type VerifierSettings } from './verify.ts'
+import { type Revocations, TokenVerifier, type VerifierSettings } from './verify.ts'
 
 function verifier(over: Partial<VerifierSettings> = {}): TokenVerifier {
   return new TokenVerifier(verifierSettings(over), null)
@@ -204,9 +204,9 @@ describe('a revoked token', () => {
     readonly asked: unknown[] = []
     revoked = false
     readonly version = 0
-    reasonAgainst({ sessionId, userId, issuedAt }: Identity): RevokedCode | null {
+    isRevoked({ sessionId, userId, issuedAt }: Identity): boolean {
       this.asked.push([sessionId, userId, issuedAt])
-      return this.revoked ? 'token_revoked' : null
+      return this.revoked
     }
   }
 

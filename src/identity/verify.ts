@@ -27,14 +27,12 @@ export interface VerifierSettings {
   readonly cacheBytes: number
 }
 
-export type RevokedCode = 'token_revoked' | 'company_blocked'
-
-/** Sign-outs, blocked users and companies. Asked for every token, remembered or not: must be cheap. */
+/** Sign-outs and revoked users. Asked for every token, remembered or not: must be cheap. */
 export interface Revocations {
   /** Changes with each revocation. */
   readonly version: number
-  /** Why an identity may not go on, or null. */
-  reasonAgainst(identity: Identity): RevokedCode | null
+  /** Whether an identity may not go on. */
+  isRevoked(identity: Identity): boolean
 }
 
 /** Issuers write a handful of headers. More than this many, and they are learned anew. */
@@ -50,10 +48,7 @@ const NO_KEY = invalid('no key matches the token')
 const NO_KEYS = refused('keys_unavailable')
 const SIGNATURE = refused('token_signature')
 const NOT_JSON = invalid('the payload is not JSON')
-const REVOKED: Readonly<Record<RevokedCode, Refusal>> = {
-  token_revoked: refused('token_revoked'),
-  company_blocked: refused('company_blocked'),
-}
+const REVOKED = refused('token_revoked')
 
 export class TokenVerifier {
   readonly #settings: VerifierSettings
@@ -134,8 +129,7 @@ export class TokenVerifier {
   }
 
   #admit(identity: Identity): Verdict {
-    const reason = this.#revocations?.reasonAgainst(identity) ?? null
-    return reason === null ? { kind: 'verified', identity } : REVOKED[reason]
+    return this.#revocations?.isRevoked(identity) ? REVOKED : { kind: 'verified', identity }
   }
 
   /** What tokens under a header are checked with, or why there is nothing. */

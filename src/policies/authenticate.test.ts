@@ -6,11 +6,14 @@ import { verifierSettings } from '../../test/support/verifier.ts'
 import { type Exchange, reply } from '../exchange.ts'
 import { TokenVerifier } from '../identity/verify.ts'
 import { problemReply } from '../problem.ts'
+import { Blocks } from '../store/blocks.ts'
 import { authenticate } from './authenticate.ts'
 
 const NOW = Math.floor(Date.now() / 1000)
 
 const verifier = new TokenVerifier(verifierSettings(), null)
+
+const blocks = new Blocks()
 
 interface Result {
   readonly status: number
@@ -27,7 +30,7 @@ async function ask(
 ): Promise<Result> {
   const exchange = exchangeOf({ headers })
   let passed = false
-  const policy = authenticate({ verifier: asked, mode, audience: 'authenticated' })
+  const policy = authenticate({ verifier: asked, blocks, mode, audience: 'authenticated' })
   const answer = await (async () =>
     policy(exchange, () => {
       passed = true
@@ -58,7 +61,7 @@ describe('a request with a good token', () => {
 
   test('adds no promise', () => {
     const headers = bearer(token(claims({ sub: 'bob' })))
-    const policy = authenticate({ verifier, mode: 'required', audience: 'authenticated' })
+    const policy = authenticate({ verifier, blocks, mode: 'required', audience: 'authenticated' })
     for (let time = 0; time < 2; time++) {
       assert.ok(!(policy(exchangeOf({ headers }), () => reply(204, [])) instanceof Promise))
     }
@@ -184,7 +187,7 @@ describe('a request that is refused', () => {
   test('hears that the token was revoked', async () => {
     const revoking = new TokenVerifier(verifierSettings(), null, {
       version: 1,
-      reasonAgainst: () => 'token_revoked' as const,
+      isRevoked: () => true,
     })
     const result = await ask(bearer(token()), 'required', revoking)
     assert.deepEqual([result.status, result.passed], [401, false])

@@ -6,10 +6,13 @@ import { type Bearer, readBearer } from '../identity/bearer.ts'
 import type { Verdict } from '../identity/identity.ts'
 import type { TokenVerifier } from '../identity/verify.ts'
 import { problemReply } from '../problem.ts'
+import type { AskedBlocks } from '../store/blocks.ts'
 import type { RequestHeaders } from '../wire/request-headers.ts'
+import { blockedError } from './blocked.ts'
 
 export interface AuthenticateOptions {
   readonly verifier: TokenVerifier
+  readonly blocks: AskedBlocks
   /** `optional`: a request without a token passes as nobody's; a bad token is refused all the same. */
   readonly mode: 'required' | 'optional'
   readonly audience: string
@@ -19,7 +22,7 @@ export interface AuthenticateOptions {
 
 const NOT_ONE_TOKEN = 'Token validation failed: not one bearer token'
 
-export function authenticate({ verifier, mode, audience, streams }: AuthenticateOptions): Policy {
+export function authenticate({ verifier, blocks, mode, audience, streams }: AuthenticateOptions): Policy {
   const headers = headersFor(audience)
 
   function authenticate(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
@@ -53,6 +56,8 @@ export function authenticate({ verifier, mode, audience, streams }: Authenticate
 
   function admit(verdict: Verdict, exchange: Exchange, next: Handler): Reply | Promise<Reply> {
     if (verdict.kind === 'refused') return refuse(exchange, verdict.code, verdict.detail)
+    const block = blocks.against(verdict.identity)
+    if (block !== null) return problemReply(exchange, blockedError(block))
     exchange.identity = verdict.identity
     return next(exchange)
   }

@@ -7,6 +7,8 @@ import { isToken } from '../wire/fields.ts'
 
 /** What scripts need for error reports and for supabase-js. */
 const EXPOSED = ['X-Request-ID', 'X-Process-Time', 'x-supabase-api-version']
+/** What tells them how long to wait. */
+export const LIMIT_FIELDS = ['RateLimit', 'RateLimit-Policy', 'Retry-After']
 
 /** Fields of the upstream's own CORS that must not stand beside the gateway's. */
 export const CORS_FIELDS = [
@@ -19,10 +21,17 @@ export const CORS_FIELDS = [
   'access-control-allow-private-network',
 ]
 
-/** @param methods those of the route, for preflights; null: any */
-export function cors(config: CorsConfig, methods: readonly string[] | null): Policy {
+/**
+ * @param methods those of the route, for preflights; null: any
+ * @param more fields of its answers that scripts may read
+ */
+export function cors(
+  config: CorsConfig,
+  methods: readonly string[] | null,
+  more: readonly string[] = [],
+): Policy {
   const isAllowed = originCheck(config)
-  const exposed = [...EXPOSED, ...config.exposeHeaders].join(', ')
+  const exposed = [...EXPOSED, ...more, ...config.exposeHeaders].join(', ')
   const allowedMethods = (
     config.methods ??
     methods ?? ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -74,7 +83,7 @@ export function originCheck({
   originPatterns,
 }: Pick<CorsConfig, 'origins' | 'originPatterns'>): (origin: string) => boolean {
   const exact = new Set(origins)
-  return origin => exact.has(origin) || originPatterns.some(({ matches }) => matches.test(origin))
+  return origin => exact.has(origin) || originPatterns.some(pattern => pattern.matches(origin))
 }
 
 /** The headers that a preflight asks for, those that are header names. */

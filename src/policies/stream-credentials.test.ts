@@ -5,6 +5,7 @@ import { claims, token } from '../../test/support/token.ts'
 import { verifierSettings } from '../../test/support/verifier.ts'
 import { compose, type Exchange, type Handler, type Reply, reply } from '../exchange.ts'
 import { TokenVerifier } from '../identity/verify.ts'
+import { Blocks } from '../store/blocks.ts'
 import { Tickets } from '../store/tickets.ts'
 import { authenticate } from './authenticate.ts'
 import { streamCredentials, ticketPayload } from './stream-credentials.ts'
@@ -47,7 +48,13 @@ function ask(asked: Asked): Result {
         tickets: takes.tickets ? tickets : null,
         subprotocol: takes.subprotocol ?? false,
       }),
-      authenticate({ verifier, mode: asked.mode ?? 'required', audience: 'authenticated', streams: true }),
+      authenticate({
+        verifier,
+        blocks: new Blocks(),
+        mode: asked.mode ?? 'required',
+        audience: 'authenticated',
+        streams: true,
+      }),
     ],
     exchange => {
       passed = true

@@ -9,6 +9,8 @@ import { openapiDocument } from './openapi.ts'
 export interface ServiceRoute {
   readonly path: string
   readonly methods: readonly string[]
+  /** Asked by load balancers and monitoring, from addresses that nobody can mean to block. */
+  readonly probe?: boolean
   /** What stands in front of it, behind CORS. */
   readonly policies?: readonly Policy[]
   readonly handle: Handler
@@ -26,8 +28,13 @@ export function serviceRoutes(config: GatewayConfig, state: ServiceState): Servi
   const page = once(() => docsPage(config))
   return [
     { path: '/', methods, handle: () => json(200, { message: `${config.name} is running!` }) },
-    { path: '/health', methods, handle: () => json(200, { status: 'healthy', service: config.name }) },
-    { path: '/ready', methods, handle: () => readiness(state) },
+    {
+      path: '/health',
+      methods,
+      probe: true,
+      handle: () => json(200, { status: 'healthy', service: config.name }),
+    },
+    { path: '/ready', methods, probe: true, handle: () => readiness(state) },
     {
       path: '/openapi.json',
       methods,

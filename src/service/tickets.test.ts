@@ -7,6 +7,7 @@ import { type GatewayConfig, type GatewayOptions, gatewaySchema } from '../confi
 import { compose, type Reply } from '../exchange.ts'
 import { TokenVerifier } from '../identity/verify.ts'
 import { problems } from '../policies/problems.ts'
+import { Blocks } from '../store/blocks.ts'
 import { Tickets } from '../store/tickets.ts'
 import { takesTickets, ticketRoute } from './tickets.ts'
 
@@ -22,7 +23,7 @@ function ask(
   tickets = Tickets.create({ usual: 2, large: 1 }),
   config = configOf(),
 ): Reply {
-  const { policies, handle } = ticketRoute(config, verifier, tickets)
+  const { policies, handle } = ticketRoute(config, verifier, new Blocks(), tickets)
   return compose([problems(), ...policies!], handle)(exchangeOf({ method: 'POST', headers })) as Reply
 }
 

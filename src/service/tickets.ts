@@ -7,6 +7,7 @@ import type { TokenVerifier } from '../identity/verify.ts'
 import { authenticate, bearerOf } from '../policies/authenticate.ts'
 import { authorize } from '../policies/authorize.ts'
 import { ticketPayload } from '../policies/stream-credentials.ts'
+import type { AskedBlocks } from '../store/blocks.ts'
 import { MAX_PAYLOAD, type Tickets } from '../store/tickets.ts'
 import type { ServiceRoute } from './routes.ts'
 
@@ -15,7 +16,12 @@ export function takesTickets({ routes }: Pick<GatewayConfig, 'routes'>): boolean
   return routes.some(route => route.tickets && route.auth !== 'none')
 }
 
-export function ticketRoute(config: GatewayConfig, verifier: TokenVerifier, tickets: Tickets): ServiceRoute {
+export function ticketRoute(
+  config: GatewayConfig,
+  verifier: TokenVerifier,
+  blocks: AskedBlocks,
+  tickets: Tickets,
+): ServiceRoute {
   const { path, lifetime } = config.tickets
   // Whether a route wants a company is asked again when the ticket is used.
   const companyNeeded = config.routes.every(route => !route.tickets || route.company === 'required')
@@ -23,7 +29,7 @@ export function ticketRoute(config: GatewayConfig, verifier: TokenVerifier, tick
     path,
     methods: ['POST'],
     policies: [
-      authenticate({ verifier, mode: 'required', audience: config.identity.audience }),
+      authenticate({ verifier, blocks, mode: 'required', audience: config.identity.audience }),
       authorize({
         company: companyNeeded ? 'required' : 'optional',
         require: { claims: {}, roles: [], rolesClaim: 'role' },

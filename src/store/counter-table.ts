@@ -123,6 +123,11 @@ export class CounterTable {
     return new CounterTable(buffer)
   }
 
+  /** Milliseconds since 1970 from which ticks are counted, a tick or two before the table was made. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
   key(name: string): CounterKey {
     return hashName(name, this.#seed)
   }

@@ -1,7 +1,7 @@
 /**
- * Sign-outs, blocked users and blocked companies, seen by all threads as soon as `revoke` returns. They live in a table
- * of shared counters of their own. The counter of a session or a user is its mark: the moment up to which tokens are
- * refused, in milliseconds since 1970. That of a company is 1 while it is blocked.
+ * Sign-outs and revoked users, seen by all threads as soon as `revoke` returns. They live in a table of shared counters
+ * of their own. The counter of a session or a user is its mark: the moment up to which tokens are refused, in
+ * milliseconds since 1970.
  *
  * A thread that remembers verified tokens need not ask about each at each request: it remembers the `version` under
  * which a token was found good, read before asking, and asks again only when that has changed.
@@ -19,16 +19,13 @@ const VERSION_AT = HEADER_WORDS
 const UNTIL_AT = HEADER_WORDS + 1
 const LAST_SECOND = 2 ** 32 - 1
 
-export type RevokedKind = 'session' | 'user' | 'company'
-
-export type RevokedReason = 'token_revoked' | 'company_blocked'
+export type RevokedKind = 'session' | 'user'
 
 /** What a token says of whom it speaks for. */
 export interface Holder {
   /** The session, if the token names one. */
   readonly sessionId: string | null
   readonly userId: string
-  readonly companyId: string | null
   /**
    * Its `iat`, in seconds; a token without one cannot prove that it is newer than a revocation. Most issuers give whole
    * seconds, so a token issued in the very second of the revocation is refused too.
@@ -79,7 +76,7 @@ export class Revocations {
   }
 
   /**
-   * Refuses all tokens of a session or a company, or all that a user was issued up to now, until a moment that should
+   * Refuses all tokens of a session, or all that a user was issued up to now, until a moment that should
    * not be earlier than the expiry of the last such token. Doing it again only ever lengthens it.
    *
    * @param until milliseconds since 1970, rounded up to tenths of a second; Infinity: until it is restored
@@ -95,7 +92,7 @@ export class Revocations {
     const revoked =
       kind === 'user'
         ? this.#set('user', id, beyond, Math.ceil(issuedUpTo), until, now)
-        : this.#set(kind, id, later, kind === 'session' ? MAX_VALUE : 1, until, now)
+        : this.#set('session', id, later, MAX_VALUE, until, now)
     this.#changed()
     return revoked
   }
@@ -147,23 +144,20 @@ export class Revocations {
   }
 
   /**
-   * Why a token is refused, or null. One atomic load while nothing is revoked.
+   * Whether a token is refused. One atomic load while nothing is revoked.
    *
    * @param now milliseconds since 1970
    */
-  reasonAgainst(holder: Holder, now: number): RevokedReason | null {
+  isRevoked(holder: Holder, now: number): boolean {
     const until = Atomics.load(this.#state, UNTIL_AT) >>> 0
-    if (until === 0 || (until < LAST_SECOND && now >= until * 1000)) return null
-    const { sessionId, userId, companyId, issuedAt } = holder
+    if (until === 0 || (until < LAST_SECOND && now >= until * 1000)) return false
+    const { sessionId, userId, issuedAt } = holder
     const mark = this.#mark('user', userId, now)
     if (isIssuedUpTo(mark, issuedAt)) {
-      if (sessionId === null || this.#mark('spared', sessionId, now) < mark) return 'token_revoked'
+      if (sessionId === null || this.#mark('spared', sessionId, now) < mark) return true
     }
     // After the user's: who sees that a session is spared sees also what it is not forgiven.
-    if (sessionId !== null && isIssuedUpTo(this.#mark('session', sessionId, now), issuedAt))
-      return 'token_revoked'
-    if (companyId !== null && this.#mark('company', companyId, now) > 0) return 'company_blocked'
-    return null
+    return sessionId !== null && isIssuedUpTo(this.#mark('session', sessionId, now), issuedAt)
   }
 
   #mark(kind: EntryKind, id: string, now: number): number {

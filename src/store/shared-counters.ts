@@ -70,6 +70,11 @@ export class SharedCounters {
     return this.#table.buffer
   }
 
+  /** Milliseconds since 1970, the same in all threads: before anything was counted, and from which fine times may be told. */
+  get epoch(): number {
+    return this.#table.epoch
+  }
+
   /** How many operations were answered with `null` so far, over all threads; modulo 2^32. For metrics. */
   get overflows(): number {
     return this.#table.overflows

@@ -3,7 +3,6 @@
 import { GatewayError } from '../errors.ts'
 import type { Client, Exchange, ExchangeObserver, RouteInfo } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
-import { now } from '../wire/clock.ts'
 import { describeError, type Log, type LogLevel } from './log.ts'
 
 /**
@@ -11,11 +10,9 @@ import { describeError, type Log, type LogLevel } from './log.ts'
  * Neither queries, nor header values, nor anything of a token but the ids is written.
  */
 export function accessLog(log: Log): ExchangeObserver {
-  const wanted = { info: log.enabled('info'), warning: log.enabled('warning'), error: log.enabled('error') }
-
   return function accessLog(exchange) {
     const level = levelOf(exchange)
-    if (wanted[level]) log.writeLine(accessLine(exchange, level))
+    if (log.enabled(level)) log.writeLine(accessLine(exchange, level))
     if (exchange.error?.code === 'internal') {
       const { cause } = exchange.error
       log.logger.error(
@@ -26,7 +23,8 @@ export function accessLog(log: Log): ExchangeObserver {
   }
 }
 
-function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
+/** `error`: the gateway or an upstream failed at it. `warning`: it was refused, or the client left. */
+export function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   const { error, status, outcome } = exchange
   if (error !== null && error.entry.source !== 'client') return 'error'
   if (status >= 500 || outcome === 'broken') return 'error'
@@ -41,7 +39,7 @@ function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
 function accessLine(exchange: Exchange, level: LogLevel): string {
   const { error, identity, body, client, route } = exchange
   const status = exchange.status === 0 ? (error?.status ?? 0) : exchange.status
-  const duration = Math.round((now() - exchange.startedAt) * 1000) / 1e6
+  const duration = Math.round((exchange.endedAt - exchange.startedAt) * 1000) / 1e6
   const received = body === null ? exchange.bytesReceived : body.received
   let line =
     `{"level":"${level}","timestamp":"${timestamp()}","event":"Request processed","request_id":${quoted(exchange.id)},"method":` +
@@ -51,6 +49,7 @@ function accessLine(exchange: Exchange, level: LogLevel): string {
     `,"bytes_received":${received},"bytes_sent":${exchange.bytesSent},"protocol":"${exchange.protocol}","outcome":"${exchange.outcome}"`
   if (exchange.queuedFor > 0) line += `,"queue_ms":${Math.ceil(exchange.queuedFor)}`
   if (exchange.closeCode !== 0) line += `,"close_code":${exchange.closeCode}`
+  if (exchange.violated.length > 0) line += `,"violated_policies":${JSON.stringify(exchange.violated)}`
   if (exchange.endReason !== null) line += `,"ended":"${exchange.endReason}"`
   if (error !== null) {
     line += `,"code":"${error.code}"`

@@ -25,6 +25,8 @@ export interface Log {
   /** Writes whole lines that another thread has made ready, pretty or not. */
   writeBatch(lines: string): void
   enabled(level: LogLevel): boolean
+  /** From now on nothing below `level` is written. */
+  setLevel(level: LogLevel): void
   /** Writes out what is buffered, now, for an end without delay: it may overtake lines that are being written. */
   flush(): void
   /** Writes out what is buffered behind what is being written, for an end in good order. */
@@ -98,6 +100,7 @@ export function openLog(settings: GatewayConfig['log'], out: LogOutput = openOut
   const pretty = isPretty(settings)
   const batch = new LineBatch()
   let timer: NodeJS.Timeout | null = null
+  let lowest = LEVELS[settings.level]
 
   const write = (line: string): void => {
     const shown = pretty ? prettyLine(line) : line
@@ -140,7 +143,11 @@ export function openLog(settings: GatewayConfig['log'], out: LogOutput = openOut
       // The timer is also what tells of lines that were dropped
       wake()
     },
-    enabled: level => LEVELS[level] >= LEVELS[settings.level],
+    enabled: level => LEVELS[level] >= lowest,
+    setLevel(level) {
+      lowest = LEVELS[level]
+      logger.level = PINO_LEVELS[level]
+    },
     flush,
     async finish() {
       handOver()

@@ -3,7 +3,8 @@
  * it is still there, and that the stream ends because its right to run does.
  */
 
-import type { EndReason, Exchange } from '../exchange.ts'
+import { ERRORS } from '../errors.ts'
+import type { EndReason, Exchange, RouteInfo } from '../exchange.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lifetimes, LongLived } from '../lifetimes.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
@@ -55,7 +56,11 @@ const CLOSING_SECONDS = 2
 const DETAILS: Readonly<Record<EndReason, string>> = {
   token_expired: 'Token has expired.',
   token_revoked: 'Token has been revoked.',
-  company_blocked: 'This company is blocked.',
+  company_blocked: ERRORS.company_blocked.detail,
+  user_blocked: ERRORS.user_blocked.detail,
+  session_blocked: ERRORS.session_blocked.detail,
+  ip_blocked: ERRORS.ip_blocked.detail,
+  route_changed: 'The configuration of this route has changed.',
   draining: 'The gateway is stopping.',
   idle_timeout: 'Nothing happened for too long.',
   frame_too_large: 'The message is too large.',
@@ -73,6 +78,7 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
   readonly #rightEndsAt: number
   #sink: BodySink | null = null
   #reason: EndReason | null = null
+  #words: string | null = null
   #movedAt = 0
   #blocked = false
 
@@ -96,6 +102,18 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
     return this.#exchange.identity
   }
 
+  get route(): RouteInfo | null {
+    return this.#exchange.route
+  }
+
+  set route(route: RouteInfo | null) {
+    this.#exchange.route = route
+  }
+
+  get ip(): string {
+    return this.#exchange.client.ip
+  }
+
   /**
    * What an EventSource holds open ends with its right. An answer to another method is a request that runs, which may
    * finish, unless the route says that its clients know how such a stream ends.
@@ -104,9 +122,10 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
     return this.#exchange.method === 'GET' || this.#settings.errorEvent
   }
 
-  endFor(reason: EndReason): void {
+  endFor(reason: EndReason, words: string | null = null): void {
     if (this.#sink === null || this.#reason !== null) return
     this.#reason = reason
+    this.#words = words
     if (this.#events === null || this.#events.atEvent) return this.#sayAndEnd()
     this.deadline = deadlineIn(CLOSING_SECONDS)
   }
@@ -136,7 +155,8 @@ class EventStream implements BodySource, BodySink, LongLived, Expiring {
   /** Says why, where clients expect that, then ends as streams end. */
   #sayAndEnd(): void {
     if (this.#settings.errorEvent && this.#events !== null) {
-      const data = JSON.stringify({ code: this.#reason, detail: DETAILS[this.#reason!] })
+      const reason = this.#words === null ? {} : { reason: this.#words }
+      const data = JSON.stringify({ code: this.#reason, detail: DETAILS[this.#reason!], ...reason })
       this.#sink!.write(Buffer.from(`event: error\ndata: ${data}\n\n`))
     }
     this.#endNow()

@@ -60,6 +60,8 @@ export class Http2Call implements Expiring, BodySink {
   #answer: AnswerPhase = 'awaited'
   #heard = false
   #paused = false
+  /** Bytes that waited when some were written last. */
+  #unsent = 0
   /** The upstream has ended its side in the regular way. */
   #ended = false
   /** Bytes of body still to come, where the answer said how many. */
@@ -83,7 +85,9 @@ export class Http2Call implements Expiring, BodySink {
     this.#listen()
     watchDeadline(this)
     this.#arm()
-    if (whole !== null) this.#stream.end(whole)
+    if (whole === null) return
+    this.#unsent = whole.length
+    this.#stream.end(whole)
   }
 
   /** Lets the body flow. Apart from the constructor, since it may break at once. */
@@ -146,6 +150,7 @@ export class Http2Call implements Expiring, BodySink {
   write(chunk: Buffer): boolean {
     if (this.#request === 'stopped' || this.#stream.closed) return true
     const flowing = this.#stream.write(chunk)
+    this.#unsent = this.#stream.writableLength
     this.#request = flowing ? 'sending' : 'blocked'
     this.#arm()
     return flowing
@@ -191,7 +196,7 @@ export class Http2Call implements Expiring, BodySink {
     stream.once('close', () => {
       this.#onBreak(null)
       this.#leave()
-      this.#session.released()
+      this.#session.released(stream.writableFinished ? 0 : this.#unsent)
     })
   }
 
@@ -230,6 +235,7 @@ export class Http2Call implements Expiring, BodySink {
   }
 
   #onDrain(): void {
+    this.#unsent = 0
     if (this.#request !== 'blocked') return
     this.#request = 'sending'
     this.#arm()

@@ -58,7 +58,9 @@ export class Http2Pool implements SessionOwner {
   /** Closes idle connections now and busy ones at the end of their requests. */
   close(): void {
     this.#closed = true
-    for (const session of [...this.#sessions]) session.leave()
+    // One that is still connecting may be what requests wait for: it leaves when it has served them.
+    for (const session of [...this.#sessions])
+      if (!session.connecting || this.#waiting.size === 0) session.leave()
   }
 
   onRoom(session: Http2Session): void {

@@ -30,6 +30,7 @@ export function createHttp2Sender(options: Http2SendOptions): Handler {
 
   return function send(exchange) {
     exchange.upstream = options.pool.endpoint.name
+    exchange.upstreamBegins(now())
     return new Promise<Reply>((resolve, reject) => {
       const lines = exchange.protocol === 'HTTP/2' ? constantLines2 : constantLines
       new Http2Attempt(exchange, options, lines, resolve, reject).begin()
@@ -208,6 +209,7 @@ class Http2Attempt implements CallListener, SessionClient, Abortable {
   }
 
   onEnd(trailers: FieldLines): void {
+    if (this.#settled) this.#exchange.upstreamEndedAt = now()
     // From here on nothing that happens to this exchange is about its upstream any more.
     this.#exchange.onAbort(null)
     this.#clearDeadline()

@@ -32,6 +32,13 @@ const MAX_STREAMS = 1_000
 const STREAM_WINDOW = 131_072
 const SESSION_WINDOW = 1_048_576
 const MAX_FIELDS = 512
+/**
+ * MB of what waits to be sent, over all requests of a connection, beyond which Node refuses every answer on it. Each
+ * request is kept within its own bounds, so this is more than all of them together.
+ */
+const SESSION_MEMORY = 512
+/** What streams that were broken off had not sent counts against that for ever: then another connection has to take over. */
+const MAX_UNSENT_BYTES = 16 * 1_048_576
 
 type State = 'connecting' | 'open' | 'leaving' | 'closed'
 
@@ -46,6 +53,8 @@ export class Http2Session implements Expiring {
   #maxStreams = 0
   #streams = 0
   #served = 0
+  /** Bytes, of all streams that are closed. */
+  #unsent = 0
   #failure: Error | null = null
 
   /** @param seconds for the connection to be made, TLS and the upstream's settings included */
@@ -103,8 +112,11 @@ export class Http2Session implements Expiring {
     return this.#session!.request(fields, options)
   }
 
-  released(): void {
+  /** @param unsent bytes that the stream was given and, as far as is known, did not send */
+  released(unsent: number): void {
     this.#streams--
+    this.#unsent += unsent
+    if (this.#unsent > MAX_UNSENT_BYTES) return this.leave()
     if (this.#streams === 0) this.deadline = deadlineIn(this.#endpoint.idleTimeout)
     if (this.room > 0) this.#owner.onRoom(this)
   }
@@ -140,6 +152,7 @@ export class Http2Session implements Expiring {
       createConnection: () => this.#socket,
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: MAX_HEAD_BYTES },
       maxHeaderListPairs: MAX_FIELDS,
+      maxSessionMemory: SESSION_MEMORY,
       // What a client sent twice goes on twice, as over HTTP/1.1.
       strictSingleValueFields: false,
     }

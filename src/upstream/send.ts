@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Reply, TunnelSettings } from '../exchange.ts'
 import type { BodySource } from '../wire/body.ts'
+import { now } from '../wire/clock.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import { encodeRequestHead } from '../wire/request-head.ts'
 import type { ResponseHead } from '../wire/response-parser.ts'
@@ -41,6 +42,7 @@ export function createSender(options: SendOptions): Handler {
 
   return function send(exchange) {
     exchange.upstream = options.pool.endpoint.name
+    exchange.upstreamBegins(now())
     return new Promise<Reply>((resolve, reject) => {
       new Attempt(exchange, options, constantLines, resolve, reject).begin(false)
     })
@@ -162,6 +164,7 @@ class Attempt implements AttemptListener, PoolClient, Abortable {
   }
 
   onEnd(trailers: FieldLines): void {
+    if (this.#settled) this.#exchange.upstreamEndedAt = now()
     // From here on the connection may serve others: nothing that happens to this exchange is about it any more.
     this.#exchange.onAbort(null)
     if (this.#upload !== null && !this.#upload.whole) {

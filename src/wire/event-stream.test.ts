@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { EventFollower, isEventStream } from './event-stream.ts'
+import { EventFollower, isEventStream, LastEvent } from './event-stream.ts'
 
 describe('an event stream', () => {
   test('is known by its type, with parameters or without', () => {
@@ -38,4 +38,44 @@ describe('who follows events', () => {
       }
     })
   }
+})
+
+describe('the last event', () => {
+  const cases: [string, string, string][] = [
+    ['nothing', '', ''],
+    ['one event', 'data: {"a":1}\n\n', '{"a":1}'],
+    ['the last of two', 'data: {"a":1}\n\ndata: {"a":2}\n\n', '{"a":2}'],
+    ['that of JSON in front of a closing word', 'data: {"a":1}\n\ndata: [DONE]\n\n', '{"a":1}'],
+    ['one without its empty line', 'data: {"a":1}', '{"a":1}'],
+    ['lines joined', 'event: x\ndata: {"a":\ndata: 1}\nid: 7\n\n', '{"a":\n1}'],
+    ['without the space', 'data:{"a":1}\n\n', '{"a":1}'],
+    ['CR and LF', 'data: {"a":1}\r\n\r\ndata: {"a":2}\r\n\r\n', '{"a":2}'],
+    ['CR alone', 'data: {"a":1}\r\rdata: {"a":2}\r\r', '{"a":2}'],
+    ['letters of two bytes', 'data: {"a":"ñ"}\n\n', '{"a":"ñ"}'],
+    ['comments between', ': ping\ndata: {"a":1}\n: ping\n\n', '{"a":1}'],
+    ['no JSON at all', 'data: hello\n\n', ''],
+  ]
+  for (const [what, text, data] of cases) {
+    test(`is found: ${what}, in whatever pieces it comes`, () => {
+      const bytes = Buffer.from(text)
+      for (let cut = 0; cut <= bytes.length; cut++) {
+        const last = new LastEvent()
+        last.follow(bytes.subarray(0, cut))
+        last.follow(bytes.subarray(cut))
+        assert.equal(last.take(), data)
+      }
+      const last = new LastEvent()
+      for (const byte of bytes) last.follow(Buffer.from([byte]))
+      assert.equal(last.take(), data)
+    })
+  }
+
+  test('that is too long is not remembered, and does not stand in the way of the next', () => {
+    const last = new LastEvent()
+    for (let i = 0; i < 100; i++) last.follow(Buffer.from('x'.repeat(10_000)))
+    last.follow(Buffer.from(`\n\ndata: {"a":"${'x'.repeat(70_000)}"}\n\n`))
+    assert.equal(last.take(), '')
+    last.follow(Buffer.from('data: {"a":1}\n\n'))
+    assert.equal(last.take(), '{"a":1}')
+  })
 })

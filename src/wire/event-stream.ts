@@ -39,3 +39,48 @@ export class EventFollower {
     return this.#before === LF || (this.#before === CR && this.#third === LF)
   }
 }
+
+/** Longest event that is remembered; what says how a stream went is short. */
+const MAX_EVENT = 65_536
+
+/** Remembers the data of the last event of a stream that holds an object of JSON. What closes a stream by a word does not. */
+export class LastEvent {
+  /** Bytes as Latin-1, one character each. */
+  #line = ''
+  #data = ''
+  #last = ''
+  /** The line, or the event, is too long to be remembered. */
+  #skips = false
+
+  follow(chunk: Buffer): void {
+    const lines = (this.#line + chunk.toString('latin1')).split(/\r\n|\n|\r(?!$)/)
+    this.#line = lines.pop()!
+    for (const line of lines) this.#take(line)
+    if (this.#line.length <= MAX_EVENT) return
+    this.#line = ''
+    this.#skips = true
+  }
+
+  /** That event's data; '' where there was none. Nothing is remembered then. */
+  take(): string {
+    this.#take(this.#line)
+    this.#dispatch()
+    const last = Buffer.from(this.#last, 'latin1').toString('utf8')
+    this.#line = ''
+    this.#last = ''
+    return last
+  }
+
+  #take(line: string): void {
+    if (line === '') return this.#dispatch()
+    if (this.#skips || !line.startsWith('data:')) return
+    this.#data += `${this.#data === '' ? '' : '\n'}${line.slice(line[5] === ' ' ? 6 : 5)}`
+    this.#skips = this.#data.length > MAX_EVENT
+  }
+
+  #dispatch(): void {
+    if (!this.#skips && this.#data.startsWith('{')) this.#last = this.#data
+    this.#data = ''
+    this.#skips = false
+  }
+}

@@ -117,19 +117,24 @@ function payloadLength(header: Buffer): number {
   return size
 }
 
+const ENCODER = new TextEncoder()
+/** Control frames have 125 bytes at the most (RFC 6455 §5.5), two of them for the code. */
+const REASON = new Uint8Array(123)
+
 /**
  * A close frame.
- * @param reason ASCII, 123 bytes at most
+ * @param reason as much of it as fits into 123 bytes of UTF-8, in whole characters
  * @param masked as clients send them (RFC 6455 §5.3)
  */
 export function closeFrame(code: number, reason: string, masked: boolean): Buffer {
-  const size = 2 + reason.length
+  const { written } = ENCODER.encodeInto(reason, REASON)
+  const size = 2 + written
   const start = masked ? 6 : 2
   const frame = Buffer.alloc(start + size)
   frame[0] = 0x80 | OPCODE_CLOSE
   frame[1] = size | (masked ? 0x80 : 0)
   frame.writeUInt16BE(code, start)
-  frame.write(reason, start + 2, 'latin1')
+  frame.set(REASON.subarray(0, written), start + 2)
   if (!masked) return frame
   randomFillSync(frame, 2, 4)
   for (let i = 0; i < size; i++) frame[start + i]! ^= frame[2 + (i % 4)]!

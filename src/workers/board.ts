@@ -5,7 +5,9 @@
  */
 
 import { Admission, type AdmissionBuffers } from '../admission/admission.ts'
+import { Slots } from '../limits/slots.ts'
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
+import { SharedCounters } from '../store/shared-counters.ts'
 import { Tickets } from '../store/tickets.ts'
 import { type CountedNames, WorkerCounters } from '../store/worker-counters.ts'
 
@@ -16,11 +18,15 @@ const PHASES: readonly Phase[] = ['starting', 'running', 'draining']
 const STATES: readonly WorkerState[] = ['down', 'starting', 'listening', 'ready']
 
 const COUNTED = {
-  totals: ['requests', 'beats'],
+  totals: ['requests', 'beats', 'limited', 'wouldBeLimited'],
   gauges: ['connections'],
 } as const satisfies CountedNames<string, string>
 
-/** Sign-outs and blocked users at a time; 4.6 MB, of which the system gives what is used. */
+type Totals = (typeof COUNTED.totals)[number]
+
+/** Counters of limits, unless the configuration says otherwise; the system gives what is used of about 71 bytes each. */
+const MAX_LIMIT_KEYS = 1_000_000
+/** Sign-outs and revoked users at a time; 4.6 MB, of which the system gives what is used. */
 const MAX_REVOCATIONS = 65_536
 
 /** What another thread needs to attach. */
@@ -30,58 +36,89 @@ export interface BoardBuffers {
   readonly counters: SharedArrayBuffer
   readonly revocations: RevocationBuffers
   readonly tickets: SharedArrayBuffer
+  readonly limits: SharedArrayBuffer
+  /** One cell: it moves on when a worker has died. */
+  readonly era: SharedArrayBuffer
   readonly admission: AdmissionBuffers
 }
 
+export interface BoardOptions {
+  /** How many counters of limits are in use at a time. */
+  readonly limitKeys?: number | undefined
+  /** Upstreams that have a fair queue, by key. */
+  readonly queued?: ReadonlyMap<string, { readonly name: string }>
+}
+
 export class Board {
-  readonly buffers: BoardBuffers
+  readonly #fixed: Omit<BoardBuffers, 'admission'>
   readonly workers: number
   readonly revocations: Revocations
   /** 49 MiB, of which the system gives what is used. */
   readonly tickets: Tickets
+  readonly limits: SharedCounters
+  /** For `limits/slots.ts`. */
+  readonly era: Int32Array
   readonly admission: Admission
-  readonly counters: WorkerCounters<'requests' | 'beats', 'connections'>
+  readonly counters: WorkerCounters<Totals, 'connections'>
   readonly #states: Int32Array
 
   private constructor(
     states: SharedArrayBuffer,
-    counters: WorkerCounters<'requests' | 'beats', 'connections'>,
+    counters: WorkerCounters<Totals, 'connections'>,
     revocations: Revocations,
     tickets: Tickets,
+    limits: SharedCounters,
+    era: SharedArrayBuffer,
     admission: Admission,
   ) {
-    this.buffers = {
+    this.#fixed = {
       states,
       counters: counters.buffer,
       revocations: revocations.buffers,
       tickets: tickets.buffer,
-      admission: admission.buffers,
+      limits: limits.buffer,
+      era,
     }
     this.workers = counters.workers
     this.counters = counters
     this.revocations = revocations
     this.tickets = tickets
+    this.limits = limits
+    this.era = new Int32Array(era)
     this.admission = admission
     this.#states = new Int32Array(states)
   }
 
-  /** @param upstreams names of those that have a fair queue */
-  static create(workers: number, upstreams: readonly string[] = []): Board {
-    const states = new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT)
-    const revocations = Revocations.create(MAX_REVOCATIONS)
-    const counters = WorkerCounters.create(COUNTED, workers)
-    const admission = Admission.create(upstreams, workers)
-    return new Board(states, counters, revocations, Tickets.create(), admission)
+  static create(
+    workers: number,
+    { limitKeys = MAX_LIMIT_KEYS, queued = new Map() }: BoardOptions = {},
+  ): Board {
+    return new Board(
+      new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT),
+      WorkerCounters.create(COUNTED, workers),
+      Revocations.create(MAX_REVOCATIONS),
+      Tickets.create(),
+      SharedCounters.create({ capacity: limitKeys }),
+      new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+      Admission.create(queued, workers),
+    )
   }
 
-  static attach({ states, counters, revocations, tickets, admission }: BoardBuffers): Board {
+  static attach({ states, counters, revocations, tickets, limits, era, admission }: BoardBuffers): Board {
     return new Board(
       states,
       WorkerCounters.attach(COUNTED, counters),
       Revocations.attach(revocations),
       Tickets.attach(tickets),
+      SharedCounters.attach(limits),
+      era,
       Admission.attach(admission),
     )
+  }
+
+  /** What a thread needs that attaches now. */
+  get buffers(): BoardBuffers {
+    return { ...this.#fixed, admission: this.admission.buffers }
   }
 
   get phase(): Phase {
@@ -133,6 +170,7 @@ export class Board {
   clear(id: number): void {
     this.setState(id, 'down')
     this.counters.resetGauges(id)
+    Slots.beginEra(this.era)
     this.admission.clear(id)
   }
 }

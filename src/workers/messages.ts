@@ -1,8 +1,13 @@
 /** Everything that the supervisor and its worker threads say to each other. No request ever waits for any of it. */
 
+import type { AdmissionBuffers } from '../admission/admission.ts'
+import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
+import type { WorkerUsage } from '../usage/open.ts'
+import type { QuotaName } from '../usage/quota-keeper.ts'
+import type { FeedStart } from './block-feed.ts'
 import type { BoardBuffers } from './board.ts'
 
 /** What a worker is given when it starts. */
@@ -11,13 +16,30 @@ export interface WorkerData {
   /** How many share the configured connections and memory. */
   readonly workers: number
   readonly source: ConfigSource
+  /** What the others run with, whatever the source says by now. */
+  readonly fixed: FixedSettings
   /** Whether log lines are for people: the worker's own stdout says nothing about that. */
   readonly pretty: boolean
   readonly board: BoardBuffers
+  readonly blocks: FeedStart
+  /** How it counts usage; null: it does not. */
+  readonly usage: WorkerUsage | null
+  /** Whether to tell of quotas that begin to be used. */
+  readonly keepsQuotas: boolean
   /** TLS sessions are resumed with any worker. */
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */
   readonly keys: readonly Jwk[] | null
+}
+
+/** Make ready what serves another configuration; the answer is `prepared` or `unprepared`. */
+export interface Prepare {
+  readonly kind: 'prepare'
+  readonly source: ConfigSource
+  /** Null: the keys are those that it has. Else the first set of others, if there was one. */
+  readonly keys: { readonly set: readonly Jwk[] | null } | null
+  /** Those of upstreams that get a fair queue, too. */
+  readonly admission: AdmissionBuffers
 }
 
 export type ToWorker =
@@ -28,6 +50,11 @@ export type ToWorker =
    * answer to `keys wanted`, and to all after the first attempt.
    */
   | { readonly kind: 'keys asked'; readonly cooldown: number }
+  | Prepare
+  /** Every worker is prepared: go on with the other configuration. The answer is `swapped`. */
+  | { readonly kind: 'swap' }
+  /** Some worker is not: forget it. */
+  | { readonly kind: 'discard' }
   /** Stop accepting, finish what is open, then end. */
   | { readonly kind: 'close' }
   /** Cut what is still open. */
@@ -43,6 +70,11 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly fault: Fault }
   | { readonly kind: 'log'; readonly lines: string }
   | { readonly kind: 'keys wanted' }
+  /** Somebody has begun to use them. */
+  | { readonly kind: 'quotas'; readonly names: readonly QuotaName[] }
+  | { readonly kind: 'prepared' }
+  | { readonly kind: 'unprepared'; readonly fault: Fault }
+  | { readonly kind: 'swapped' }
 
 /** An error as plain data: cloned, it would lose the fields that say what happened. */
 export interface Fault {

@@ -38,8 +38,11 @@ export class RemoteKeySource implements KeySource {
     return this.#asked.promise
   }
 
+  /** Whoever still waits goes on without: the supervisor answers those who came after it. */
   stop(): void {
     this.#listener = () => {}
+    this.#silentUntil = Number.POSITIVE_INFINITY
+    this.#settle()
   }
 
   /** A new set came. */
@@ -53,6 +56,10 @@ export class RemoteKeySource implements KeySource {
   /** The supervisor has tried, or may not: for `cooldown` milliseconds it would not again. */
   answered(cooldown: number): void {
     this.#silentUntil = performance.now() + (Number.isFinite(cooldown) ? cooldown : MAX_SILENCE_MS)
+    this.#settle()
+  }
+
+  #settle(): void {
     this.#attempted.resolve()
     this.#asked?.resolve()
     this.#asked = null

@@ -14,13 +14,13 @@ export function revokedTokens(revocations: Revocations): AskedRevocations {
     get version() {
       return revocations.version
     },
-    reasonAgainst(identity) {
+    isRevoked(identity) {
       // Before the look: what is revoked meanwhile has a version of its own.
       const { version } = revocations
-      if (version === 0 || passed.get(identity) === version) return null
-      const reason = revocations.reasonAgainst(identity, Date.now())
-      if (reason === null) passed.set(identity, version)
-      return reason
+      if (version === 0 || passed.get(identity) === version) return false
+      const revoked = revocations.isRevoked(identity, Date.now())
+      if (!revoked) passed.set(identity, version)
+      return revoked
     },
   }
 }

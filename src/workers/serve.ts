@@ -1,18 +1,30 @@
-/** What serves in one thread, be it one of several workers or the only one: a gateway and, once told so, its front door. */
+/**
+ * What serves in one thread, be it one of several workers or the only one: a gateway and, once told so, its front door.
+ * Another configuration has another gateway built, behind the same door.
+ */
 
 import { randomBytes } from 'node:crypto'
 import { TICKET_KEY_BYTES, validityWarning } from '../certificate.ts'
+import { changesBetween } from '../changes.ts'
 import type { GatewayConfig } from '../config/schema.ts'
 import { trustedProxies } from '../edge/client-address.ts'
-import { type FrontDoor, listen } from '../edge/listen.ts'
+import { type DoorSettings, type FrontDoor, listen } from '../edge/listen.ts'
 import type { Receiver } from '../edge/receive.ts'
 import type { TlsOptions } from '../edge/tls.ts'
-import { buildGateway, type GatewayEvents, type Shared } from '../gateway.ts'
+import type { ExchangeObserver, RouteInfo } from '../exchange.ts'
+import { buildGateway, type Gateway, type KeyEvents, type Shared } from '../gateway.ts'
+import type { KeySource } from '../identity/key-source.ts'
 import { Lifetimes } from '../lifetimes.ts'
+import type { LimitEvents } from '../limits/limits.ts'
+import { LocalStore } from '../limits/local-store.ts'
+import { Slots } from '../limits/slots.ts'
 import type { Ports } from '../listening.ts'
+import type { AskedBlocks } from '../store/blocks.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { Board } from './board.ts'
+import { quotaNews } from './quota-news.ts'
 import { revokedTokens } from './revoked-tokens.ts'
 import { signOutFrom } from './sign-out.ts'
 
@@ -34,63 +46,128 @@ export interface Serving {
   cut(): void
   /** Lets go of keys and of connections to upstreams. */
   release(): void
+  /**
+   * Builds what serves another configuration, whose keys are fetched already when this resolves; nothing changes yet.
+   * @param keys where another JWKS has other keys come from
+   * @throws what keeps it from serving
+   */
+  prepare(config: GatewayConfig, keys?: KeySource): Promise<Prepared>
+}
+
+/** Ready to take over: one of the two follows. */
+export interface Prepared {
+  /** New requests go to it from now on, at the latest when this resolves. Those in flight end as they began. */
+  swap(): void | Promise<void>
+  discard(): void
 }
 
 export interface ServeOptions {
   readonly config: GatewayConfig
   readonly log: Log
   readonly board: Board
+  readonly blocks: AskedBlocks
   readonly id: number
-  readonly events: GatewayEvents
-  readonly shared?: Shared
+  readonly events: KeyEvents
+  readonly shared?: Omit<Shared, 'limits'>
   /** Whether to ask a client to come back through another connection. */
   readonly shed?: () => boolean
+  /** Told of quotas that this thread begins to use. */
+  readonly onQuotas?: ((names: readonly QuotaName[]) => void) | undefined
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
   readonly ticketKeys?: Buffer
+  /** Counts usage; null: nobody does. */
+  readonly usage?: ExchangeObserver | null
+}
+
+interface Generation {
+  readonly config: GatewayConfig
+  readonly gateway: Gateway
 }
 
 export function serve(options: ServeOptions): Serving {
-  const { config, log, board, id, events, shared, shed } = options
-  const { server } = config
+  const { log, board, blocks, id, events, shared, shed, usage = null } = options
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
-  const lifetimes = new Lifetimes(config.identity.leeway, revocations)
-  const gateway = buildGateway(config, events, draining, {
-    ...shared,
-    revocations,
-    signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
-      log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
-    ),
-    lifetimes,
-    tickets: board.tickets,
-    seat: { admission: board.admission, worker: id },
-  })
+  const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
+  const limits = new LocalStore(
+    board.limits,
+    new Slots(board.limits, board.era),
+    options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas),
+  )
+  const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
+  const observers = [accessLog(log), () => requests.add(1), ...(usage === null ? [] : [usage])]
   let front: FrontDoor | null = null
-  const receiver: Receiver & { shed: () => boolean } = {
-    handle: gateway.handle,
-    refuse: gateway.refuse,
-    observers: [accessLog(log), () => requests.add(1)],
-    draining,
-    lifetimes,
-    pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },
-    sendTimeout: server.sendTimeout,
-    shed: shed ?? (() => false),
+  let current = generationOf(options.config, shared?.keys, null)
+
+  function generationOf(
+    config: GatewayConfig,
+    keys: KeySource | undefined,
+    before: Gateway | null,
+  ): Generation {
+    const all = {
+      ...shared,
+      keys,
+      revocations,
+      blocks,
+      signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
+        log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+      ),
+      lifetimes,
+      tickets: board.tickets,
+      limits,
+      seat: { admission: board.admission, worker: id },
+    }
+    return { config, gateway: buildGateway(config, gatewayEvents, draining, all, before?.parts ?? null) }
   }
+
+  function receiverOf({ config: { server }, gateway: { handle, refuse } }: Generation): Receiver {
+    return {
+      handle,
+      refuse,
+      observers,
+      draining,
+      lifetimes,
+      pace: { idle: server.bodyTimeout, minRate: server.minBodyRate },
+      sendTimeout: server.sendTimeout,
+      shed: shed ?? (() => false),
+    }
+  }
+
+  /** @param successors of the routes so far, in their order */
+  function takeOver(next: Generation, successors: readonly (RouteInfo | null)[]): void {
+    const { gateway } = current
+    const { identity, server, log: wanted } = next.config
+    current = next
+    next.gateway.takeOver()
+    front?.replace(receiverOf(next), doorSettings(next.config))
+    const pairs = gateway.routes.map((route, index) => [route, successors[index] ?? null] as const)
+    lifetimes.replaceRoutes(pairs, { leeway: identity.leeway, seconds: server.drainTimeout })
+    gateway.close(next.gateway)
+    log.setLevel(wanted.level)
+  }
+
+  /** The same routes in another generation. */
+  function successorsIn({ config, gateway }: Generation): (RouteInfo | null)[] {
+    const { successors } = changesBetween(
+      { config: current.config, endpoints: current.gateway.parts.endpoints },
+      { config, endpoints: gateway.parts.endpoints },
+    )
+    return successors.map(place => (place === null ? null : gateway.routes[place]!))
+  }
+
   return {
-    start: () => void gateway.start(),
-    ready: gateway.ready,
+    start: () => void current.gateway.start(),
+    ready: () => current.gateway.ready(),
     async listen(ports, reusePort) {
-      front = await listen(receiver, {
+      const { server } = current.config
+      front = await listen(receiverOf(current), {
+        ...doorSettings(current.config),
         host: server.host,
         port: ports.plain,
         reusePort,
         tls: ports.tls === null ? null : tlsOptions(options, ports.tls),
-        http2: server.http2,
-        headerTimeout: server.headerTimeout,
-        keepAliveTimeout: server.keepAliveTimeout,
-        trusted: trustedProxies(server.trustedProxies),
         onRefused: refusal => {
           if (log.enabled('warning')) log.writeLine(refusedLine(refusal))
         },
@@ -102,12 +179,49 @@ export function serve(options: ServeOptions): Serving {
       connections.add((front?.connections ?? 0) - connections.value)
     },
     close: async () => {
-      lifetimes.drain(server.drainTimeout)
+      lifetimes.drain(current.config.server.drainTimeout)
       await front?.close(IDLE_GRACE)
     },
     cut: () => front?.destroy(),
-    release: gateway.close,
+    release: () => current.gateway.close(),
+    async prepare(config, keys) {
+      const before = current.gateway
+      const next = generationOf(config, keys, before)
+      await next.gateway.start()
+      // One that is without keys already has nothing to lose
+      if (before.ready() && !next.gateway.ready()) {
+        next.gateway.close(before)
+        throw new Error('its keys (identity.jwks) could not be fetched')
+      }
+      const successors = successorsIn(next)
+      return { swap: () => takeOver(next, successors), discard: () => next.gateway.close(before) }
+    },
   }
+}
+
+/** Once a day for each, however many workers see it. */
+const TOLD_MS = 86_400_000
+
+function limitEvents({ log: { logger }, board, id }: ServeOptions): LimitEvents {
+  const refused = board.counters.cell(id, 'limited')
+  const passed = board.counters.cell(id, 'wouldBeLimited')
+  return {
+    onViolated: enforced => (enforced ? refused : passed).add(1),
+    onUnknownPlan(company, plan) {
+      const now = Date.now()
+      const key = board.limits.key(`unknown plan|${company}|${plan}`)
+      if (board.limits.take(key, 1, 1, now + TOLD_MS, now) === true)
+        logger.warn(
+          { company_id: company, plan },
+          'A token names a plan that does not exist: the default holds',
+        )
+    },
+  }
+}
+
+function doorSettings({ server }: GatewayConfig): DoorSettings {
+  const { http2, headerTimeout, keepAliveTimeout } = server
+  return { http2, headerTimeout, keepAliveTimeout, trusted: trustedProxies(server.trustedProxies) }
 }
 
 const FLOODED = 'HTTP/2 connection closed'

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import type { Ports } from '../listening.ts'
-import { errorOf, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
+import { errorOf, type FromWorker, type Prepare, type ToWorker, type WorkerData } from './messages.ts'
 
 /** The entry: beside this file in the sources, under a name of its own in the bundle. */
 const ENTRY = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './worker.js', import.meta.url)
@@ -12,8 +12,11 @@ const MAX_PAUSE_MS = 30_000
 /** A worker that lived this long has not died of how it starts: the pauses begin anew. */
 const SOUND_LIFE_MS = 60_000
 
-/** A loop that has not turned for so long serves nobody, and what hangs in it will not end by itself. */
-const HANGING_MS = 10_000
+/**
+ * A loop that has not turned for so many looks, a second apart, serves nobody, and what hangs in it will not end by itself.
+ * Looks and not time: a process that was frozen as a whole has had no turns and no looks either.
+ */
+const HANGING_LOOKS = 10
 
 export interface SupervisedEvents {
   onMessage(worker: SupervisedWorker, message: FromWorker): void
@@ -49,8 +52,12 @@ export class SupervisedWorker {
   #ports: Ports | null = null
   #failures = 0
   #beats = -1
-  #heardAt = 0
+  /** Looks since its loop was last seen to turn. */
+  #silentLooks = 0
   #retry: NodeJS.Timeout | undefined
+  /** The thread that was told to prepare itself. */
+  #prepared: Worker | null = null
+  #awaited: { readonly kind: FromWorker['kind']; readonly answer: PromiseWithResolvers<void> } | null = null
   /** No thread comes after this one. */
   #ending = false
   readonly #built = Promise.withResolvers<void>()
@@ -87,6 +94,41 @@ export class SupervisedWorker {
     this.#thread?.postMessage(message)
   }
 
+  /**
+   * Makes its thread ready for another configuration. Where there is none at the moment, the next one starts with what
+   * holds by then.
+   * @throws what keeps it from that, its end too
+   */
+  async prepare(message: Prepare): Promise<void> {
+    this.#prepared = this.#thread
+    if (this.#thread !== null) await this.#ask(message, 'prepared')
+  }
+
+  /**
+   * Goes on with what was prepared.
+   * @param message once more, for a thread that came meanwhile
+   * @throws when the thread ends instead
+   */
+  async swap(message: Prepare): Promise<void> {
+    if (this.#thread === null) return
+    if (this.#thread !== this.#prepared) this.send(message)
+    await this.#ask({ kind: 'swap' }, 'swapped')
+  }
+
+  #ask(message: ToWorker, kind: FromWorker['kind']): Promise<void> {
+    const answer = Promise.withResolvers<void>()
+    this.#awaited = { kind, answer }
+    this.send(message)
+    return answer.promise
+  }
+
+  #hear(message: FromWorker): void {
+    const awaited = this.#awaited
+    if (message.kind === awaited?.kind) awaited.answer.resolve()
+    else if (message.kind === 'unprepared' && awaited?.kind === 'prepared')
+      awaited.answer.reject(errorOf(message.fault))
+  }
+
   /** Tells it to end in one of the ways there are, and no other to come; `ended` says when. */
   end(how: 'close' | 'abandon'): void {
     this.#ending = true
@@ -100,15 +142,14 @@ export class SupervisedWorker {
     return this.#ended.promise
   }
 
-  /** Called now and then with a number that grows while its loop turns: one that hangs for long is replaced. */
+  /** Called once a second with a number that grows while its loop turns: one that hangs for long is replaced. */
   watch(beats: number): void {
-    const now = performance.now()
     if (beats !== this.#beats || this.#thread === null) {
       this.#beats = beats
-      this.#heardAt = now
-    } else if (now - this.#heardAt > HANGING_MS) {
-      this.#heardAt = now
-      this.#error = new Error(`it did not respond for ${HANGING_MS / 1000} s`)
+      this.#silentLooks = 0
+    } else if (++this.#silentLooks > HANGING_LOOKS) {
+      this.#silentLooks = 0
+      this.#error = new Error(`it did not respond for ${HANGING_LOOKS} s`)
       void this.#thread.terminate()
     }
   }
@@ -128,6 +169,7 @@ export class SupervisedWorker {
     const thread = new Worker(ENTRY, {
       name: `worker ${this.id}`,
       workerData,
+      transferList: [workerData.blocks.port],
       // Policies in a config module may read it
       env: workerData.source.env as NodeJS.Dict<string>,
       resourceLimits: { maxOldGenerationSizeMb: heapLimit },
@@ -137,6 +179,7 @@ export class SupervisedWorker {
       if (message.kind === 'failed') this.#error = errorOf(message.fault)
       else if (message.kind === 'built') this.#onBuilt()
       else if (message.kind === 'listening') this.#listening.resolve()
+      else this.#hear(message)
       events.onMessage(this, message)
     })
     thread.on('error', error => {
@@ -158,6 +201,8 @@ export class SupervisedWorker {
     const error = this.#error ?? new Error(`the thread ended with ${exitCode}`)
     this.#built.reject(error)
     this.#listening.reject(error)
+    this.#awaited?.answer.reject(error)
+    this.#awaited = null
     if (this.#ending) return this.#ended.resolve()
     if (lived >= SOUND_LIFE_MS) this.#failures = 0
     const pause = this.#failures === 0 ? 0 : Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures)

@@ -5,21 +5,27 @@
 
 import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { getHeapStatistics } from 'node:v8'
 import { type AdminServer, startAdmin } from '../admin/server.ts'
+import { queuedUpstreams } from '../admission/queued.ts'
 import { TICKET_KEY_BYTES } from '../certificate.ts'
-import type { ConfigSource } from '../config/load.ts'
+import { fixedOf } from '../config/fixed.ts'
+import type { ConfigSource, Loaded } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
-import { queuedUpstreams } from '../config/upstreams.ts'
-import { JwksFetcher } from '../identity/jwks-fetcher.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import { urlOf } from '../listening.ts'
 import type { RunningGateway } from '../server.ts'
 import { isPretty, type Log, openLog } from '../telemetry/log.ts'
+import type { QuotaKeeper } from '../usage/quota-keeper.ts'
 import { Board } from './board.ts'
 import { drain, within } from './drain.ts'
-import type { FromWorker } from './messages.ts'
+import { FetchedKeys } from './fetched-keys.ts'
+import { type MainParts, openMainParts } from './main-parts.ts'
+import type { FromWorker, Prepare } from './messages.ts'
 import { claimPorts } from './port.ts'
+import { Reloader } from './reload.ts'
+import type { Prepared } from './serve.ts'
 import { type Death, SupervisedWorker } from './supervised.ts'
 
 /** Seconds that a worker gets to end after its last connection was cut: longer only when it is stuck. */
@@ -35,9 +41,11 @@ export async function startSupervisor(
   config: GatewayConfig,
   source: ConfigSource,
   count: number,
+  load: () => Promise<Loaded>,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const supervisor = new Supervisor(config, source, count, log)
+  const parts = await openMainParts(config, log.logger, count)
+  const supervisor = new Supervisor(config, source, count, load, log, parts)
   try {
     return await supervisor.start()
   } catch (error) {
@@ -49,23 +57,44 @@ export async function startSupervisor(
 const WATCH_MS = 1_000
 
 class Supervisor {
-  readonly #config: GatewayConfig
   readonly #log: Log
   readonly #board: Board
+  readonly #parts: MainParts
+  readonly #quotas: QuotaKeeper | null
   readonly #workers: readonly SupervisedWorker[]
-  readonly #fetcher: JwksFetcher | null
-  #keys: readonly Jwk[] | null = null
+  readonly #reloader: Reloader
+  /** What a thread is made of that starts now. */
+  #source: ConfigSource
+  #keys: FetchedKeys | null
   #admin: AdminServer | null = null
 
-  constructor(config: GatewayConfig, source: ConfigSource, count: number, log: Log) {
-    this.#config = config
+  constructor(
+    config: GatewayConfig,
+    source: ConfigSource,
+    count: number,
+    load: () => Promise<Loaded>,
+    log: Log,
+    parts: MainParts,
+  ) {
+    this.#parts = parts
     this.#log = log
-    this.#board = Board.create(count, queuedUpstreams(config))
-    const { jwks } = config.identity
-    const onFailure = (error: unknown): void => log.logger.error({ error }, 'JWKS could not be fetched')
-    this.#fetcher = jwks === undefined ? null : new JwksFetcher(jwks, onFailure)
+    this.#board = Board.create(count, {
+      limitKeys: config.limits?.maxKeys,
+      queued: queuedUpstreams(config),
+    })
+    this.#quotas = parts.keepQuotas(this.#board.limits)
+    this.#source = source
+    this.#reloader = new Reloader({
+      config,
+      log,
+      load,
+      stopping: () => this.#board.phase === 'draining',
+      prepare: (config, source) => this.#prepare(config, source),
+    })
+    this.#keys = this.#keysOf(config)
     // The keys are fetched while the workers start.
-    void this.#fetcher?.start(keys => this.#adopt(keys)).then(() => this.#tellOfAttempt())
+    void this.#fetch(this.#keys).then(() => this.#tellOfAttempt())
+    const fixed = fixedOf(config)
     const pretty = isPretty(config.log)
     const heapLimit = heapLimitOf(count)
     const ticketKeys = randomBytes(TICKET_KEY_BYTES)
@@ -75,11 +104,15 @@ class Supervisor {
         return {
           id,
           workers: count,
-          source,
+          source: this.#source,
+          fixed,
           pretty,
           board: this.#board.buffers,
+          blocks: parts.blocking.follow(),
+          usage: parts.usage?.workers[id] ?? null,
+          keepsQuotas: this.#quotas !== null,
           ticketKeys,
-          keys: this.#keys,
+          keys: this.#keys?.keys ?? null,
         }
       }
       return new SupervisedWorker({
@@ -95,10 +128,14 @@ class Supervisor {
     })
   }
 
+  get #config(): GatewayConfig {
+    return this.#reloader.config
+  }
+
   async start(): Promise<RunningGateway> {
     const { server, admin, routes } = this.#config
     const board = this.#board
-    await Promise.all(this.#workers.map(worker => worker.built))
+    await Promise.all([...this.#workers.map(worker => worker.built), this.#parts.prepared()])
     const ports = await claimPorts(server)
     await Promise.all(this.#workers.map(worker => worker.listen(ports)))
     const watch = setInterval(() => {
@@ -111,6 +148,8 @@ class Supervisor {
         draining: () => board.phase === 'draining',
         workers: () => this.#workers,
         board,
+        blocking: this.#parts.blocking,
+        usage: this.#parts.usage?.ledger ?? null,
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
@@ -134,6 +173,7 @@ class Supervisor {
       tlsUrl,
       adminUrl,
       log: this.#log,
+      reload: () => this.#reloader.reload(),
       close: () => this.#close(),
       abandon: () => this.#abandon(),
     }
@@ -141,43 +181,101 @@ class Supervisor {
 
   /** What was started goes again, before anybody knew of it. */
   async giveUp(): Promise<void> {
-    this.#fetcher?.stop()
+    this.#keys?.stop()
     await Promise.all(this.#workers.map(worker => worker.terminate()))
+    await this.#parts.close()
   }
 
   #take(worker: SupervisedWorker, message: FromWorker): void {
     switch (message.kind) {
       case 'log':
         return this.#log.writeBatch(message.lines)
+      case 'quotas':
+        return this.#quotas?.note(message.names)
       case 'keys wanted':
         return void this.#askForKeys(worker)
       case 'built':
         if (message.moduleChanged) {
           this.#log.logger.warn(
             { worker: worker.id },
-            'The config file has changed since the start: this worker runs what it says now',
+            'The config file has changed since it was loaded: this worker runs what it says now',
           )
         }
     }
   }
 
-  #adopt(keys: readonly Jwk[]): void {
-    this.#keys = keys
+  #keysOf({ identity: { jwks } }: GatewayConfig): FetchedKeys | null {
+    const onFailure = (error: unknown): void => this.#log.logger.error({ error }, 'JWKS could not be fetched')
+    return jwks === undefined ? null : new FetchedKeys(jwks, onFailure)
+  }
+
+  async #fetch(keys: FetchedKeys | null): Promise<void> {
+    await keys?.start(set => {
+      this.#log.logger.info({ keys: set.length }, 'JWKS fetched')
+      if (keys === this.#keys) this.#hand(set)
+    })
+  }
+
+  #hand(keys: readonly Jwk[]): void {
     for (const worker of this.#workers) worker.send({ kind: 'keys', keys })
-    this.#log.logger.info({ keys: keys.length }, 'JWKS fetched')
   }
 
   async #askForKeys(worker: SupervisedWorker): Promise<void> {
-    const fetcher = this.#fetcher
-    if (fetcher === null) return
-    await fetcher.wanted()
-    worker.send({ kind: 'keys asked', cooldown: fetcher.cooldownLeft })
+    const keys = this.#keys
+    if (keys === null) return
+    await keys.wanted()
+    worker.send({ kind: 'keys asked', cooldown: keys.cooldown })
   }
 
   #tellOfAttempt(): void {
-    for (const worker of this.#workers) {
-      worker.send({ kind: 'keys asked', cooldown: this.#fetcher!.cooldownLeft })
+    const cooldown = this.#keys?.cooldown
+    if (cooldown === undefined) return
+    for (const worker of this.#workers) worker.send({ kind: 'keys asked', cooldown })
+  }
+
+  /**
+   * Another configuration, in two steps: first every worker builds what it needs, then all go on with it; or none does,
+   * when one cannot. Other keys are here before that, so that no token is refused for want of them.
+   */
+  async #prepare(config: GatewayConfig, source: ConfigSource): Promise<Prepared> {
+    const { jwks } = this.#config.identity
+    const kept = isDeepStrictEqual(jwks, config.identity.jwks)
+    const keys = kept ? this.#keys : this.#keysOf(config)
+    if (!kept) await this.#fetch(keys)
+    const { admission } = this.#board
+    admission.add(queuedUpstreams(config))
+    const message: Prepare = {
+      kind: 'prepare',
+      source,
+      keys: kept ? null : { set: keys?.keys ?? null },
+      admission: admission.buffers,
     }
+    const discard = (): void => {
+      for (const worker of this.#workers) worker.send({ kind: 'discard' })
+      if (!kept) keys?.stop()
+    }
+    const answers = await Promise.allSettled(this.#workers.map(worker => worker.prepare(message)))
+    const failed = answers.find(answer => answer.status === 'rejected')
+    if (failed !== undefined) {
+      discard()
+      throw failed.reason
+    }
+    return { discard, swap: () => this.#swap(config, message, keys) }
+  }
+
+  async #swap(config: GatewayConfig, message: Prepare, keys: FetchedKeys | null): Promise<void> {
+    // A thread that starts from now on needs no swap
+    this.#source = message.source
+    const swapped = this.#workers.map(worker => worker.swap(message))
+    if (keys !== this.#keys) {
+      this.#keys?.stop()
+      this.#keys = keys
+      // There may be a newer set than that of the message
+      if (keys !== null && keys.keys !== null) this.#hand(keys.keys)
+    }
+    this.#admin?.describe(config)
+    // One that ended instead is replaced by one of the new configuration
+    await Promise.allSettled(swapped)
   }
 
   #mourn(worker: SupervisedWorker, { error, exitCode, pause }: Death): void {
@@ -200,7 +298,8 @@ class Supervisor {
       cut: () => void this.#cut(),
     })
     await this.#admin?.close()
-    this.#fetcher?.stop()
+    this.#keys?.stop()
+    await this.#parts.close()
     this.#log.logger.info('Gateway stopped')
     await this.#log.finish()
   }
@@ -230,6 +329,7 @@ class Supervisor {
 
   async #abandon(): Promise<void> {
     if (!(await within(ABANDON_GRACE, this.#end('abandon')))) await this.#terminate()
+    await within(ABANDON_GRACE, this.#parts.close())
     this.#log.flush()
   }
 }

@@ -1,15 +1,21 @@
-/** The entry of a worker thread. It makes its own configuration, gateway and listener, and serves until told to end. */
+/** The entry of a worker thread. It makes its own configurations, gateways and listener, and serves until told to end. */
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { loadConfig } from '../config/load.ts'
+import { withFixed } from '../config/fixed.ts'
+import { type ConfigSource, loadConfig } from '../config/load.ts'
+import type { GatewayConfig } from '../config/schema.ts'
+import { Calendar } from '../limits/calendar.ts'
 import type { Ports } from '../listening.ts'
 import { openLog } from '../telemetry/log.ts'
+import { usageRecorder } from '../usage/recorder.ts'
+import { RingSink } from '../usage/ring-sink.ts'
 import { Shedding } from './balance.ts'
+import { FollowedBlocks } from './block-feed.ts'
 import { Board } from './board.ts'
 import { surviveFaults } from './faults.ts'
-import { type FromWorker, faultOf, type ToWorker, type WorkerData } from './messages.ts'
+import { type FromWorker, faultOf, type Prepare, type ToWorker, type WorkerData } from './messages.ts'
 import { RemoteKeySource } from './remote-keys.ts'
-import { type Serving, serve } from './serve.ts'
+import { type Prepared, type Serving, serve } from './serve.ts'
 import { shareOf } from './share.ts'
 
 /** Time between two looks at the other workers' connections. */
@@ -20,8 +26,12 @@ const { id, workers } = data
 const supervisor = parentPort!
 const post = (message: FromWorker): void => supervisor.postMessage(message)
 const board = Board.attach(data.board)
-const keys = new RemoteKeySource(data.keys, () => post({ kind: 'keys wanted' }))
+const blocks = new FollowedBlocks(data.blocks)
+const ask = (): void => post({ kind: 'keys wanted' })
+let keys = new RemoteKeySource(data.keys, ask)
+const usage = data.usage === null ? null : new RingSink(data.usage.ring)
 let serving: Serving | null = null
+let preparation: Promise<Prepared> | null = null
 
 /** One end for all ways: `exit` writes out the log, and what was posted before it still arrives. */
 const end = (code: number): never => process.exit(code)
@@ -40,6 +50,21 @@ supervisor.on('message', (message: ToWorker) => {
       return report()
     case 'keys asked':
       return keys.answered(message.cooldown)
+    case 'prepare':
+      preparation = prepare(message)
+      return void preparation.then(
+        () => post({ kind: 'prepared' }),
+        error => post({ kind: 'unprepared', fault: faultOf(error) }),
+      )
+    case 'swap':
+      return void preparation!.then(swap).catch(fail)
+    case 'discard':
+      void preparation?.then(
+        prepared => prepared.discard(),
+        () => {},
+      )
+      preparation = null
+      return
     case 'close':
       return void close()
     case 'cut':
@@ -50,11 +75,7 @@ supervisor.on('message', (message: ToWorker) => {
 })
 
 async function build(): Promise<void> {
-  const loaded = await loadConfig({ source: data.source })
-  if (loaded.config === null) {
-    throw new Error(loaded.problems.map(({ place, message }) => `${place} ${message}`).join('; '))
-  }
-  const config = shareOf(loaded.config, id, workers)
+  const { config, isAsBefore } = await load(data.source)
   const log = openLog(
     { level: config.log.level, format: data.pretty ? 'pretty' : 'json' },
     {
@@ -70,28 +91,69 @@ async function build(): Promise<void> {
     config,
     log,
     board,
+    blocks,
     id,
     // The supervisor, who fetches them, logs it
     events: { onKeysFailed: () => {}, onKeysChanged: () => {} },
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
+    onQuotas: data.keepsQuotas ? names => post({ kind: 'quotas', names }) : undefined,
+    usage: usage === null ? null : usageRecorder(usage, new Calendar('day', data.usage!.timeZone)),
   })
   serving.start()
   const tick = (): void => {
     serving!.publish()
+    usage?.retry()
     board.counters.cell(id, 'beats').add(1)
     const counts = board.serving.map(each => board.connections(each))
     shedding.tick(board.connections(id), counts)
   }
   setInterval(tick, TICK_MS).unref()
-  post({ kind: 'built', moduleChanged: hasChanged(loaded.source.file) })
+  post({ kind: 'built', moduleChanged: !isAsBefore })
+}
+
+/** This worker's share of a configuration, under which it can go on. */
+async function load(source: ConfigSource): Promise<{ config: GatewayConfig; isAsBefore: boolean }> {
+  const loaded = await loadConfig({ source })
+  if (loaded.config === null) {
+    throw new Error(loaded.problems.map(({ place, message }) => `${place} ${message}`).join('; '))
+  }
+  const config = shareOf(withFixed(loaded.config, data.fixed), id, workers)
+  return { config, isAsBefore: !hasChanged(source.file, loaded.source.file) }
 }
 
 /** The file of a worker that starts later may have been edited since; only its text could have been kept. */
-function hasChanged(file: WorkerData['source']['file']): boolean {
-  const before = data.source.file
+function hasChanged(before: ConfigSource['file'], file: ConfigSource['file']): boolean {
   return before?.kind === 'module' && file?.kind === 'module' && file.digest !== before.digest
+}
+
+/** Ready for another configuration, of which nothing is to be seen yet. */
+async function prepare({ source, keys: others, admission }: Prepare): Promise<Prepared> {
+  await building
+  board.admission.adopt(admission)
+  const { config, isAsBefore } = await load(source)
+  if (!isAsBefore) throw new Error('the config file has changed once more meanwhile')
+  const nextKeys = others === null ? keys : new RemoteKeySource(others.set, ask)
+  // The supervisor has tried already
+  if (others !== null) nextKeys.answered(0)
+  const hasKeys = config.identity.jwks !== undefined
+  const prepared = await serving!.prepare(config, hasKeys ? nextKeys : undefined)
+  return {
+    discard: prepared.discard,
+    swap() {
+      keys = nextKeys
+      return prepared.swap()
+    },
+  }
+}
+
+async function swap(prepared: Prepared): Promise<void> {
+  await prepared.swap()
+  // It knows the gateway before
+  preparation = null
+  if (board.serving.includes(id)) board.setState(id, serving!.ready() ? 'ready' : 'listening')
+  post({ kind: 'swapped' })
 }
 
 async function open(ports: Ports): Promise<void> {
@@ -109,11 +171,13 @@ function report(): void {
 async function close(): Promise<void> {
   await serving?.close()
   serving?.release()
+  await usage?.finish()
   end(0)
 }
 
+const building = build()
 try {
-  await build()
+  await building
 } catch (error) {
   fail(error)
 }

@@ -16,7 +16,9 @@ export interface Connection {
   leave(): void
 }
 
-const PATIENCE = 5_000
+/** Milliseconds for what is to come, and for an end that may stay away. */
+const PATIENCE = 10_000
+const PATIENCE_FOR_END = 5_000
 
 export async function openConnection(port: number): Promise<Connection> {
   const socket = net.connect(port, '127.0.0.1')
@@ -78,7 +80,7 @@ export async function openConnection(port: number): Promise<Connection> {
       }
       return wait(look, () => new Error(`nothing fitting within ${time} ms: ${tail()}`), time)
     },
-    ended(time = PATIENCE) {
+    ended(time = PATIENCE_FOR_END) {
       return wait<'fin' | 'reset' | 'open'>(
         () => end,
         () => 'open',

@@ -73,7 +73,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
       waiter.resolve(record)
     }
   })
-  const ended = once(child, 'exit') as Promise<[number | null]>
+  // Not `exit`: what it said last may still be on its way then
+  const ended = once(child, 'close') as Promise<[number | null]>
   const logged = (fits: (record: LogRecord) => boolean): Promise<LogRecord> => {
     const past = log.find(fits)
     if (past !== undefined) return Promise.resolve(past)

@@ -4,6 +4,9 @@ import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 
+/** Milliseconds. Waits for events only: nothing takes that long but a machine that does other things. */
+const PATIENCE = 10_000
+
 export interface ReceivedRequest {
   readonly method: string
   readonly target: string
@@ -82,9 +85,9 @@ export async function httpUpstream(service: Service = whenWhole): Promise<HttpUp
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     sockets,
-    request: (part, wait = 3_000) =>
+    request: (part, wait = PATIENCE) =>
       eventually(() => requests.find(({ target }) => target.includes(part)), wait, `no request for ${part}`),
-    async quiet(wait = 3_000) {
+    async quiet(wait = PATIENCE) {
       await eventually(() => (sockets.size === 0 ? true : undefined), wait, 'connections still open')
     },
     async close() {

@@ -157,6 +157,8 @@ export async function socketService(options: SocketServiceOptions = {}): Promise
   const plain: http.RequestListener = (request, response) => response.end(`plain ${request.url}`)
   const server = tls === undefined ? http.createServer(plain) : https.createServer(tls, plain)
   const sockets = new WebSocketServer({ ...more, server })
+  // One for each test that waits
+  sockets.setMaxListeners(0)
   const arrived: Accepted[] = []
   let connections = 0
   server.on('connection', () => connections++)

@@ -1,0 +1,154 @@
+/** Several meters in front of one request: it passes all of them, or takes nothing of any. */
+
+import type { Exchange, Handler, Reply } from '../exchange.ts'
+import { policyField, rateLimitField } from './fields.ts'
+import type { Meter, Taken } from './meter.ts'
+import type { Rule, Unit } from './rules.ts'
+
+/** What becomes of a request that a rule refuses. */
+export interface GateEvents {
+  /** A rule was broken, which is enforced or not. */
+  onViolated(enforced: boolean): void
+  /** @param wait seconds after which it may be tried again */
+  refuse(exchange: Exchange, rule: Rule, wait: number): Reply
+}
+
+/** Levels of the request at hand. Nothing in the loop that writes them calls back, so one set serves all. */
+const levels: Taken[] = []
+
+/**
+ * Made once for each subject and used for all its requests. Meters whose state is at hand answer at once, and then nothing
+ * here waits or is allocated but the fields of the answer.
+ */
+export class Gate {
+  readonly #meters: readonly Meter[]
+  readonly #events: GateEvents
+  readonly #settlesLater: boolean
+  readonly #told: readonly Meter[]
+  readonly #policy: string
+
+  constructor(meters: readonly Meter[], events: GateEvents) {
+    this.#meters = meters
+    this.#events = events
+    this.#settlesLater = meters.some(({ rule }) => rule.kind === 'slots' || rule.unit !== 'requests')
+    this.#told = meters.filter(({ rule }) => !rule.dryRun)
+    this.#policy = policyField(this.#told.map(({ rule }) => rule))
+  }
+
+  /** Lets the exchange go on to `next`, or refuses it. */
+  pass(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+    const now = Date.now()
+    const meters = this.#meters
+    for (let index = 0; index < meters.length; index++) {
+      const meter = meters[index]!
+      const taken = meter.take(amountOf(meter.rule.unit, exchange), now)
+      if (typeof taken !== 'number')
+        return this.#passLater(exchange, next, now, taken, levels.slice(0, index))
+      levels[index] = taken
+      if (taken < 0 && !this.#mayGoOn(exchange, meter.rule)) return this.#refuse(exchange, levels, index, now)
+    }
+    return this.#granted(exchange, next, levels, now)
+  }
+
+  /** The same, from a meter on whose state is elsewhere. */
+  async #passLater(
+    exchange: Exchange,
+    next: Handler,
+    now: number,
+    first: Promise<Taken>,
+    levels: Taken[],
+  ): Promise<Reply> {
+    const meters = this.#meters
+    let taken: Taken | Promise<Taken> = first
+    for (
+      let index = levels.length;
+      ;
+      taken = meters[index]!.take(amountOf(meters[index]!.rule.unit, exchange), now)
+    ) {
+      const level = await taken
+      levels.push(level)
+      if (level < 0 && !this.#mayGoOn(exchange, meters[index]!.rule))
+        return this.#refuse(exchange, levels, index, now)
+      if (++index === meters.length) return this.#granted(exchange, next, levels, now)
+    }
+  }
+
+  #mayGoOn(exchange: Exchange, { name, dryRun }: Rule): boolean {
+    exchange.violated = [...exchange.violated, name]
+    this.#events.onViolated(!dryRun)
+    return dryRun
+  }
+
+  #granted(exchange: Exchange, next: Handler, levels: readonly Taken[], now: number): Reply | Promise<Reply> {
+    this.#tell(exchange, levels, this.#meters.length, now)
+    if (this.#settlesLater) {
+      const granted = this.#meters.map((_, index) => levels[index]! >= 0)
+      exchange.onEnd(ended => this.#settle(ended, granted))
+    }
+    return next(exchange)
+  }
+
+  /** What the rules before the one that refused had granted is given back. */
+  #refuse(exchange: Exchange, levels: readonly Taken[], at: number, now: number): Reply {
+    for (let index = 0; index < at; index++) {
+      const meter = this.#meters[index]!
+      if (levels[index]! >= 0) meter.giveBack(amountOf(meter.rule.unit, exchange), now)
+    }
+    this.#tell(exchange, levels, at + 1, now)
+    return this.#events.refuse(exchange, this.#meters[at]!.rule, Math.ceil(-levels[at]! / 1000))
+  }
+
+  /** @param known how many of the meters have been asked */
+  #tell(exchange: Exchange, levels: readonly Taken[], known: number, now: number): void {
+    if (this.#told.length === 0) return
+    const before = exchange.limitFields
+    const fields = [
+      'RateLimit-Policy',
+      this.#policy,
+      'RateLimit',
+      rateLimitField(this.#meters, levels, known, now),
+    ]
+    exchange.limitFields = before.length === 0 ? fields : [...before, ...fields]
+  }
+
+  /** The exchange has ended: slots are free, and what it took is known. */
+  #settle(exchange: Exchange, granted: readonly boolean[]): void {
+    const now = Date.now()
+    for (const [index, meter] of this.#meters.entries()) {
+      const { kind, unit } = meter.rule
+      if (kind === 'slots') {
+        if (granted[index]) meter.giveBack(1, now)
+        continue
+      }
+      const more = inTheEnd(unit, exchange) - (granted[index] ? amountOf(unit, exchange) : 0)
+      if (more > 0) meter.charge(more, now)
+      else if (more < 0) meter.giveBack(-more, now)
+    }
+  }
+}
+
+/** What is known when the request comes. Of bytes that is nothing, and then it is asked whether any are left. */
+function amountOf(unit: Unit, exchange: Exchange): number {
+  switch (unit) {
+    case 'requests':
+      return 1
+    case 'cost':
+      return exchange.estimatedCost
+    case 'bytesIn':
+    case 'bytesOut':
+      return 0
+  }
+}
+
+function inTheEnd(unit: Unit, exchange: Exchange): number {
+  switch (unit) {
+    case 'requests':
+      return 1
+    case 'cost':
+      return exchange.cost
+    case 'bytesIn':
+      return (exchange.body?.received ?? 0) + exchange.bytesReceived
+    case 'bytesOut':
+      return exchange.bytesSent
+  }
+}
