@@ -2,12 +2,14 @@
 
 import type { Contender } from '../contender.ts'
 import type { Panel, PanelBar } from '../panels.ts'
-import { figureOf, type Result } from '../result.ts'
+import { figureOf, percent, type Result } from '../result.ts'
 import type { Turns } from '../turns.ts'
 import { CAPACITY, MEAN_MILLISECONDS, SLOTS } from '../upstream/limited-paths.ts'
 
 /** Above this, the load's own delays are a part of the latencies that counts. */
 const LATE_MILLISECONDS = 5
+/** Above this, what others did is. */
+const QUIET = 0.05
 
 export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: string[]): Result {
   const { samples, faults } = turns
@@ -20,8 +22,8 @@ export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: 
       bars: bars(name),
     }))
   const rise = (name: string): string => {
-    const percent = (of(name, 'rise') - 1) * 100
-    return `${percent < 0 ? '' : '+'}${percent.toFixed(1)} %`
+    const more = (of(name, 'rise') - 1) * 100
+    return `${more < 0 ? '' : '+'}${more.toFixed(1)} %`
   }
   return {
     scenario: 'noisy-neighbour',
@@ -58,7 +60,7 @@ export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: 
       'The gateway with `fairQueue` is told neither what the service can do nor how many companies there are. nginx and HAProxy are: ' +
         'each company may have half of what the service can do, and HAProxy sends it no more at a time than it works on. ' +
         'A higher limit leaves less idle, until it is too high for two noisy companies. nginx takes the company from a header, unverified.',
-      ...lateness(turns),
+      ...disturbances(turns),
       ...leftOut,
     ],
     faults,
@@ -87,10 +89,14 @@ export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: 
   }
 }
 
-function lateness({ samples }: Turns): string[] {
-  const worst = Math.max(0, ...samples.map(({ figures }) => figures.lateP99 ?? 0))
-  if (worst < LATE_MILLISECONDS) return []
+function disturbances({ samples }: Turns): string[] {
+  const worst = (figure: string): number => Math.max(0, ...samples.map(({ figures }) => figures[figure] ?? 0))
+  const late = worst('lateP99')
   return [
-    `The load itself sent up to ${worst.toFixed(1)} ms late (p99 of the worst phase), which is part of the latencies: repeat it when the machine is quiet.`,
+    `Others used at most ${percent(worst('foreign'))} of the two cores while it was measured.` +
+      (worst('foreign') > QUIET || late > LATE_MILLISECONDS
+        ? ` The load itself sent up to ${late.toFixed(1)} ms late (p99 of the worst phase): that is part of the latencies, as are stalls of what is ` +
+          'measured. Repeat it when the machine is quiet.'
+        : ''),
   ]
 }

@@ -9,7 +9,7 @@ import { prepareProgram } from '../load/program.ts'
 import { gateway } from '../peers/gateway.ts'
 import { haproxyLimited } from '../peers/haproxy.ts'
 import { nginxLimited } from '../peers/nginx.ts'
-import { cpuMicroseconds } from '../proc.ts'
+import { coresBusyMicroseconds, cpuMicroseconds } from '../proc.ts'
 import { freePort, ready, type Started, start } from '../process.ts'
 import { type Run, wanted } from '../run.ts'
 import { inTurns } from '../turns.ts'
@@ -83,13 +83,15 @@ async function takeTurn(contender: Contender, run: Run): Promise<Record<string, 
     // A failure is told where the answers are awaited
     both.catch(() => undefined)
     await delay(settle * 1000)
+    const watched = watchOthers(run)
     const cpu = cpuMicroseconds(running.process.pid)
     const before = await gauge(upstream.port)
     await delay(seconds * 1000)
     const after = await gauge(upstream.port)
     const cpuMicros = cpuMicroseconds(running.process.pid) - cpu
+    const foreign = watched()
     const [beside, crowd] = await both
-    return figures({ alone, beside, crowd, before, after, cpuMicros, seconds })
+    return figures({ alone, beside, crowd, before, after, cpuMicros, foreign, seconds })
   } finally {
     await running.process.stop()
     await upstream.process.stop()
@@ -103,11 +105,22 @@ type Seen = {
   before: Gauge
   after: Gauge
   cpuMicros: number
+  /** Share of the cores that neither the load nor what is measured used. */
+  foreign: number
   seconds: number
 }
 
 /** Milliseconds, percent, and requests. */
-function figures({ alone, beside, crowd, before, after, cpuMicros, seconds }: Seen): Record<string, number> {
+function figures({
+  alone,
+  beside,
+  crowd,
+  before,
+  after,
+  cpuMicros,
+  foreign,
+  seconds,
+}: Seen): Record<string, number> {
   if (alone.answered < alone.due) throw new Error(`${alone.due - alone.answered} quiet requests failed alone`)
   if (crowd.failed > crowd.due / 100) throw new Error(`${crowd.failed} noisy requests failed`)
   const elapsed = after.at - before.at
@@ -127,7 +140,21 @@ function figures({ alone, beside, crowd, before, after, cpuMicros, seconds }: Se
     noisyNotSent: crowd.notSent,
     noisyDue: crowd.due,
     cpuPercent: cpuMicros / (elapsed * 10),
+    foreign,
     lateP99: Math.max(alone.late, beside.late) / 1000,
+  }
+}
+
+/** Starts to watch the cores; the returned function tells what share of them others used since then. */
+function watchOthers({ cores: { measured, load } }: Run): () => number {
+  if (measured === null || load === null) return () => 0
+  const cores = `${measured},${load}`
+  const own = cpuMicroseconds(process.pid)
+  const busy = coresBusyMicroseconds(cores)
+  const begin = performance.now()
+  return () => {
+    const used = coresBusyMicroseconds(cores) - busy - (cpuMicroseconds(process.pid) - own)
+    return Math.max(0, used / ((performance.now() - begin) * 1000 * 2))
   }
 }
 
