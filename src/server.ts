@@ -46,7 +46,7 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1, config.limits?.maxKeys)
-  const serving = serve({
+  const serving = await serve({
     config,
     log,
     board,

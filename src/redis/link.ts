@@ -77,10 +77,10 @@ export class RedisLink {
 
   #inTime<T>(answer: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new RedisUnavailable(`no answer within ${this.#timeoutMs} ms`)),
-        this.#timeoutMs,
-      )
+      // A loop that was busy for so long finds the answer behind the timers: it is read first
+      const late = (): NodeJS.Immediate =>
+        setImmediate(() => reject(new RedisUnavailable(`no answer within ${this.#timeoutMs} ms`)))
+      const timer = setTimeout(late, this.#timeoutMs)
       answer.then(
         value => {
           clearTimeout(timer)
@@ -134,7 +134,7 @@ function isAnswer(error: unknown): boolean {
   return (
     error instanceof Error &&
     error.name === 'ReplyError' &&
-    !/^(?:READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|BUSY|NOAUTH|WRONGPASS)\b/.test(
+    !/^(?:ERR Error running script.* -?)?(?:READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|BUSY|NOAUTH|WRONGPASS)\b/.test(
       error.message,
     )
   )

@@ -10,12 +10,11 @@ import type { TlsOptions } from '../edge/tls.ts'
 import { buildGateway, type KeyEvents, type Shared } from '../gateway.ts'
 import { Lifetimes } from '../lifetimes.ts'
 import type { LimitEvents } from '../limits/limits.ts'
-import { LocalStore } from '../limits/local-store.ts'
-import { Slots } from '../limits/slots.ts'
 import type { Ports } from '../listening.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Board } from './board.ts'
+import { openLimits } from './open-limits.ts'
 import { revokedTokens } from './revoked-tokens.ts'
 import { signOutFrom } from './sign-out.ts'
 
@@ -35,7 +34,7 @@ export interface Serving {
   close(): Promise<void>
   /** Ends what is still open. */
   cut(): void
-  /** Lets go of keys and of connections to upstreams. */
+  /** Lets go of keys and of connections to upstreams and Redis. */
   release(): void
 }
 
@@ -52,12 +51,13 @@ export interface ServeOptions {
   readonly ticketKeys?: Buffer
 }
 
-export function serve(options: ServeOptions): Serving {
+export async function serve(options: ServeOptions): Promise<Serving> {
   const { config, log, board, id, events, shared, shed } = options
   const { server } = config
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
   const lifetimes = new Lifetimes(config.identity.leeway, revocations)
+  const limits = await openLimits(config, board, id, log.logger)
   const gateway = buildGateway(config, { ...limitEvents(options), ...events }, draining, {
     ...shared,
     revocations,
@@ -66,7 +66,7 @@ export function serve(options: ServeOptions): Serving {
     ),
     lifetimes,
     tickets: board.tickets,
-    limits: new LocalStore(board.limits, new Slots(board.limits, board.era)),
+    limits: limits.store,
   })
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -107,9 +107,13 @@ export function serve(options: ServeOptions): Serving {
     close: async () => {
       lifetimes.drain(server.drainTimeout)
       await front?.close(IDLE_GRACE)
+      await limits.leave()
     },
     cut: () => front?.destroy(),
-    release: gateway.close,
+    release() {
+      gateway.close()
+      limits.close()
+    },
   }
 }
 
