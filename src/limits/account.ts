@@ -39,6 +39,8 @@ export interface Batch {
   readonly local: number
   /** Milliseconds since 1970 of the first of them. */
   readonly since: number
+  /** What `mark` said then. */
+  readonly mark: string
   readonly want: number
   readonly least: number
   readonly waiting: readonly Waiting[]
@@ -87,6 +89,7 @@ export abstract class Account implements Debtor {
   #owed = 0
   #local = 0
   #owedSince = 0
+  #owedMark = ''
   #number = 0
   #waiting: Waiting[] = []
   /** On its way, or of unknown outcome. */
@@ -111,6 +114,8 @@ export abstract class Account implements Debtor {
   protected abstract get leasable(): number
   /** @returns null: Redis is away */
   protected abstract call(batch: Batch, again: boolean): Promise<Answer | null>
+  /** Where the state stood when it was heard of last: a debt is told with that of its beginning. */
+  protected abstract get mark(): string
   /** Keeps for all workers what Redis said. */
   protected abstract tell(answer: Answer, now: number): void
   /** What it said, to this worker a moment ago or to any, less what is at hand. */
@@ -226,7 +231,10 @@ export abstract class Account implements Debtor {
   }
 
   #owe(amount: number, now: number): void {
-    if (this.#owed === 0) this.#owedSince = now
+    if (this.#owed === 0) {
+      this.#owedSince = now
+      this.#owedMark = this.mark
+    }
     this.#owed += amount
     this.ledger.settleSoon(this)
   }
@@ -268,6 +276,7 @@ export abstract class Account implements Debtor {
       owed: this.#owed,
       local: this.#local,
       since: this.#owed === 0 ? now : this.#owedSince,
+      mark: this.#owed === 0 ? this.mark : this.#owedMark,
       want: asked + more,
       least: asked > 0 ? least : Math.min(1, more),
       waiting,

@@ -65,6 +65,10 @@ export class QuotaAccount extends Account {
     return { granted: Number(answer[0]), level: Number(answer[1]) }
   }
 
+  protected get mark(): string {
+    return ''
+  }
+
   protected remembered(): boolean {
     return true
   }

@@ -28,8 +28,9 @@ export class RateAccount extends Account {
   #share: RateMeter
   #gateways = 1
   #aheadUntil = 0
-  /** As Redis writes it: should Redis forget its state, it learns it from here. */
+  /** As Redis writes them: should it forget its state, it learns it from here. */
   #arrival = '0'
+  #idle = '-1'
 
   constructor(ledger: Ledger, rule: RateRule, name: string) {
     super(ledger, `rate|${name}`)
@@ -59,14 +60,20 @@ export class RateAccount extends Account {
       batch.least,
       batch.owed,
       Math.max(0, Date.now() - batch.since) * 1000,
-      this.#arrival,
       batch.number,
       batch.owed === 0 ? 0 : REMEMBERED_MS,
+      this.#arrival,
+      batch.mark,
       0,
     )
     if (answer === null) return null
     this.#arrival = String(answer[2])
+    this.#idle = String(answer[3])
     return { granted: Number(answer[0]), level: Number(answer[1]) / 1000 }
+  }
+
+  protected get mark(): string {
+    return this.#idle
   }
 
   protected remembered(batch: Batch): boolean {

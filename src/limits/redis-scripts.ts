@@ -29,26 +29,29 @@ end
 `
 
 /**
- * GCRA. The state is the theoretical arrival time (\`tat\`), and what a burst of it was lost by idling: who comes late
- * with what it used meanwhile (\`owed\`, within \`age\`) uses that up first, so that it makes no difference who comes first.
+ * GCRA. The state is the theoretical arrival time (\`tat\`), and how much time was lost by idling, in all. Who comes late
+ * with what it used meanwhile (\`owed\`, within \`age\`) uses up what idled away since it heard of that last: so it makes
+ * no difference who comes first. A Redis that lost the state learns it from whoever asks.
  *
  * KEYS state, marker of the writer
- * ARGV interval, depth, want, least, owed, age, the last tat that the writer was told, number, life of the marker in ms
- *      (0: none), time (0: Redis' own)
- * Answers granted, tat - time, tat, time
+ * ARGV interval, depth, want, least, owed, age, number, life of the marker in ms (0: none), tat and idle time that the
+ *      writer was told last (0, -1: nothing), time (0: Redis' own)
+ * Answers granted, tat - time, tat, idle time
  */
 export const RATE = `${NOW}${REPEATED}
 local interval, depth, want, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local owed, age, number, life = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local now = clock(ARGV[10])
+local owed, age, number, life = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local told = tonumber(ARGV[10])
+local now = clock(ARGV[11])
 local tat, idle, idleEnd = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+) (%S+)$')
-tat, idle, idleEnd = tonumber(tat or ARGV[7]), tonumber(idle or 0), tonumber(idleEnd or 0)
+tat, idle, idleEnd = tonumber(tat or ARGV[9]), tonumber(idle or math.max(0, told)), tonumber(idleEnd or 0)
 local granted = life > 0 and repeated(KEYS[2], number)
 if not granted then
   granted = 0
   if owed > 0 then
     tat = math.max(tat, now - age) + owed * interval
-    local spare = math.min(idle, idleEnd - (now - age), tat - now)
+    local since = told < 0 and 0 or idle - told
+    local spare = math.min(since, idleEnd - (now - age), tat - now)
     if spare > 0 then
       tat = tat - spare
       idle = idle - spare
@@ -61,18 +64,18 @@ if not granted then
   if room >= least then granted = math.min(want, room) end
   if granted > 0 then
     if tat < now then
-      idle = idle + now - tat
+      if tat > 0 then idle = idle + now - tat end
       idleEnd = now
     end
     tat = from + granted * interval
   end
   if granted > 0 or owed ~= 0 then
-    local text = string.format('%.3f %.3f %.0f', tat, idle, idleEnd)
+    local text = string.format('%.3f %.0f %.0f', tat, idle, idleEnd)
     redis.call('SET', KEYS[1], text, 'PX', math.ceil(math.max(0, tat - now) / 1000) + 5000)
   end
   if life > 0 then redis.call('SET', KEYS[2], string.format('%.0f %.0f', number, granted), 'PX', life) end
 end
-return {granted, string.format('%.3f', math.max(0, tat - now)), string.format('%.3f', tat), string.format('%.0f', now)}
+return {granted, string.format('%.3f', math.max(0, tat - now)), string.format('%.3f', tat), string.format('%.0f', idle)}
 `
 
 /**
