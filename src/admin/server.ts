@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { GatewayConfig } from '../config/schema.ts'
 import { listening, urlOf } from '../listening.ts'
 import type { Board } from '../workers/board.ts'
+import { describeLimits } from './limits-table.ts'
 import { type AdminReply, RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
 import { describeWorkers, type WorkerLife } from './worker-table.ts'
@@ -49,6 +50,8 @@ export async function startAdmin(
         return send(response, 200, routes)
       case '/workers':
         return send(response, 200, describeWorkers(state.workers(), state.board))
+      case '/limits':
+        return send(response, 200, describeLimits(config, state.board))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
       default:

@@ -112,8 +112,9 @@ export abstract class Account implements Debtor {
 
   /** Permits that a lease may hold, however many are used. */
   protected abstract get leasable(): number
-  /** @returns null: Redis is away */
-  protected abstract call(batch: Batch, again: boolean): Promise<Answer | null>
+  protected abstract readonly script: 'limitRate' | 'limitQuota'
+  protected abstract given(batch: Batch): (string | number)[]
+  protected abstract read(answer: readonly unknown[]): Answer
   /** Where the state stood when it was heard of last: a debt is told with that of its beginning. */
   protected abstract get mark(): string
   /** Keeps for all workers what Redis said. */
@@ -251,10 +252,11 @@ export abstract class Account implements Debtor {
     const again = this.#batch !== null
     const batch = this.#batch ?? this.#draw(Date.now())
     this.#batch = batch
-    this.#call = this.call(batch, again).then(answer => {
+    const asked = this.ledger.run(this.script, this.given(batch), late => this.#onLate(batch, late))
+    this.#call = asked.then(answer => {
       this.#call = null
       if (answer === null) this.#onSilence(batch)
-      else this.#onAnswer(batch, answer, again)
+      else this.#onAnswer(batch, this.read(answer), again)
     })
   }
 
@@ -352,6 +354,18 @@ export abstract class Account implements Debtor {
     this.#waiting = []
     for (const each of waiting) if (!each.done) each.resolve(this.#decide(each.amount, each.now))
     this.ledger.settleSoon(this)
+  }
+
+  /** It is heard of after all, and nobody waits any more for what was granted. */
+  #onLate(batch: Batch, answer: readonly unknown[]): void {
+    const forgotten = !this.remembered(batch)
+    const waitsForIt = this.#batch?.number === batch.number && this.#call === null
+    if (!forgotten && !waitsForIt) return
+    const now = Date.now()
+    const { granted } = this.read(answer)
+    if (waitsForIt) this.#batch = null
+    if (batch.local > 0) this.counted(batch.local, now)
+    if (granted > 0) this.#owe(-granted, now)
   }
 
   #endRefill(now: number): void {

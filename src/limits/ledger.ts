@@ -86,14 +86,24 @@ export class Ledger {
 
   /**
    * Runs one script.
+   * @param onLate told of an answer that nobody waited for any more
    * @returns its answer, or null: Redis is away, or would not run it. What it does may have been done all the same.
    */
-  async run(script: keyof ScriptClient, ...given: (string | number)[]): Promise<unknown[] | null> {
+  async run(
+    script: keyof ScriptClient,
+    given: readonly (string | number)[],
+    onLate?: (answer: unknown[]) => void,
+  ): Promise<unknown[] | null> {
     this.cells.calls.add(1)
+    let call: Promise<unknown[]> | null = null
+    const ask = (): Promise<unknown[]> => {
+      call = this.#scripts[script](...given).then(answer => (Array.isArray(answer) ? answer : [answer]))
+      return call
+    }
     try {
-      const answer = await this.#link.run(() => this.#scripts[script](...given))
-      return Array.isArray(answer) ? answer : [answer]
+      return await this.#link.run(ask)
     } catch (error) {
+      if (onLate !== undefined) (call as Promise<unknown[]> | null)?.then(onLate, () => {})
       if (!(error instanceof RedisUnavailable)) this.#onRefused((error as Error).message)
       return null
     }

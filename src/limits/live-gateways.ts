@@ -37,7 +37,7 @@ export class LiveGateways {
     const key = counters.key('live gateways')
     const mine = counters.take(counters.key('heartbeat'), 1, 1, now + BEAT_MS * 0.8, now)
     if (up && mine !== false) {
-      const answer = await this.#ledger.run('limitGateways', this.#key, this.#id, LIFE_MS)
+      const answer = await this.#ledger.run('limitGateways', [this.#key, this.#id, LIFE_MS])
       const count = Number(answer?.[0] ?? 0)
       if (count > 0) counters.update(key, (_, told) => told, count, 0, now + REMEMBERED_MS, now)
     }
@@ -46,7 +46,7 @@ export class LiveGateways {
 
   async leave(): Promise<void> {
     this.close()
-    if (this.#ledger.up) await this.#ledger.run('limitGateways', this.#key, this.#id, 0)
+    if (this.#ledger.up) await this.#ledger.run('limitGateways', [this.#key, this.#id, 0])
   }
 
   close(): void {

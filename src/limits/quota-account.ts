@@ -45,9 +45,10 @@ export class QuotaAccount extends Account {
     return Math.max(0, Math.floor(rest / PARTS_OF_REST))
   }
 
-  protected async call(batch: Batch): Promise<Answer | null> {
-    const answer = await this.ledger.run(
-      'limitQuota',
+  protected readonly script = 'limitQuota'
+
+  protected given(batch: Batch): (string | number)[] {
+    return [
       ...this.#keys,
       this.#rule.most,
       batch.want,
@@ -58,8 +59,10 @@ export class QuotaAccount extends Account {
       batch.number,
       REMEMBERED_MS,
       this.#end + LATE_MS,
-    )
-    if (answer === null) return null
+    ]
+  }
+
+  protected read(answer: readonly unknown[]): Answer {
     this.#known = String(answer[1])
     this.#state = String(answer[2])
     return { granted: Number(answer[0]), level: Number(answer[1]) }

@@ -49,24 +49,26 @@ export class RateAccount extends Account {
     return this.#leasable
   }
 
-  protected async call(batch: Batch): Promise<Answer | null> {
-    const { interval } = this.#rule
-    const answer = await this.ledger.run(
-      'limitRate',
+  protected readonly script = 'limitRate'
+
+  protected given(batch: Batch): (string | number)[] {
+    return [
       ...this.#keys,
-      interval * 1000,
+      this.#rule.interval * 1000,
       this.#depthMs * 1000,
       batch.want,
       batch.least,
       batch.owed,
       Math.max(0, Date.now() - batch.since) * 1000,
       batch.number,
-      batch.owed === 0 ? 0 : REMEMBERED_MS,
+      this.remembered(batch) ? REMEMBERED_MS : 0,
       this.#arrival,
       batch.mark,
       0,
-    )
-    if (answer === null) return null
+    ]
+  }
+
+  protected read(answer: readonly unknown[]): Answer {
     this.#arrival = String(answer[2])
     this.#idle = String(answer[3])
     return { granted: Number(answer[0]), level: Number(answer[1]) / 1000 }

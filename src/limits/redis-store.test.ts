@@ -2,76 +2,15 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { passing, TestWorker, take } from '../../test/support/limit-worker.ts'
 import { needsRedis, type RedisServer, startRedis } from '../../test/support/redis.ts'
 import { until } from '../../test/support/until.ts'
-import type { RuleConfig } from '../config/limits.ts'
-import { redisSchema } from '../config/redis.ts'
-import { SharedCounters } from '../store/shared-counters.ts'
-import { WorkerCounters } from '../store/worker-counters.ts'
-import type { Meter, Taken } from './meter.ts'
-import { RedisStore } from './redis-store.ts'
-import { compileRule } from './rules.ts'
-import { Slots } from './slots.ts'
+import type { SharedCounters } from '../store/shared-counters.ts'
+import type { Meter } from './meter.ts'
 
 const skip = await needsRedis()
 
-const NAMES = { totals: ['local', 'waits', 'calls'], gauges: ['up'] } as const
-
-/** One worker of a process; those with the same memory are of the same. */
-class TestWorker {
-  readonly memory: SharedCounters
-  readonly store: RedisStore
-  readonly told: string[] = []
-  readonly #counted = WorkerCounters.create(NAMES, 1)
-
-  constructor(url: string, memory = SharedCounters.create({ capacity: 1_000 }), timeout = 0.3) {
-    this.memory = memory
-    const cell = (name: 'local' | 'waits' | 'calls' | 'up') => this.#counted.cell(0, name)
-    this.store = new RedisStore({
-      config: redisSchema.parse({ url, timeout }),
-      counters: memory,
-      slots: new Slots(memory, new Int32Array(new SharedArrayBuffer(4))),
-      cells: { local: cell('local'), waits: cell('waits'), calls: cell('calls'), up: cell('up') },
-      events: {
-        onDown: () => this.told.push('down'),
-        onUp: () => this.told.push('up'),
-        onRefused: reason => this.told.push(reason),
-      },
-    })
-  }
-
-  counted(name: 'local' | 'waits' | 'calls'): number {
-    return this.#counted.sum(name)
-  }
-
-  meter(rule: Partial<RuleConfig>): Meter {
-    return this.store.meter(compileRule({ ...RULE, ...rule }, 'UTC'), 'company:acme')
-  }
-}
-
-const RULE: RuleConfig = {
-  name: 'rule',
-  limit: undefined,
-  window: undefined,
-  burst: undefined,
-  concurrent: undefined,
-  sockets: undefined,
-  unit: 'requests',
-  by: 'company',
-  routes: undefined,
-  dryRun: false,
-}
 const DAY = { limit: 1_000, window: 'day' } as const
-
-const take = (meter: Meter, amount = 1): Promise<Taken> => Promise.resolve(meter.take(amount, Date.now()))
-
-async function passing(meters: readonly Meter[], attempts: number): Promise<number> {
-  const now = Date.now()
-  const taken = await Promise.all(
-    Array.from({ length: attempts }, (_, index) => meters[index % meters.length]!.take(1, now)),
-  )
-  return taken.filter(level => level >= 0).length
-}
 
 describe('limits in Redis', { skip }, () => {
   let redis: RedisServer
@@ -79,7 +18,7 @@ describe('limits in Redis', { skip }, () => {
   let client: Redis
 
   const worker = async (memory?: SharedCounters, timeout?: number): Promise<TestWorker> => {
-    const made = new TestWorker(redis.url, memory, timeout)
+    const made = new TestWorker(redis.url, { ...(memory && { memory }), ...(timeout && { timeout }) })
     workers.push(made)
     await until('Redis is up', () => made.store.up)
     return made

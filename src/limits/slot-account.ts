@@ -107,16 +107,8 @@ export class SlotAccount implements Debtor {
     const want = this.#inUse + waiting.length + ahead
     // What is given up must not be used while Redis hears of it
     this.#granted = Math.min(this.#granted, want)
-    const said = this.#ledger.run(
-      'limitSlots',
-      this.#key,
-      this.#ledger.writer,
-      most,
-      want,
-      this.#inUse,
-      ++this.#number,
-      LIFE_MS,
-    )
+    const given = [this.#key, this.#ledger.writer, most, want, this.#inUse, ++this.#number, LIFE_MS]
+    const said = this.#ledger.run('limitSlots', given)
     this.#call = said.then(answer => {
       this.#call = null
       this.#hear(answer, waiting)
