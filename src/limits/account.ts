@@ -11,7 +11,7 @@
 
 import type { CounterKey } from '../store/counter-key.ts'
 import { DECLINED, type SharedCounters } from '../store/shared-counters.ts'
-import type { Debtor, Ledger } from './ledger.ts'
+import type { Debtor, Ledger, Numbers } from './ledger.ts'
 import type { Taken } from './meter.ts'
 
 /** How much of what is used at present a lease holds. */
@@ -114,7 +114,7 @@ export abstract class Account implements Debtor {
   protected abstract get leasable(): number
   protected abstract readonly script: 'limitRate' | 'limitQuota'
   protected abstract given(batch: Batch): (string | number)[]
-  protected abstract read(answer: readonly unknown[]): Answer
+  protected abstract read(answer: Numbers): Answer
   /** Where the state stood when it was heard of last: a debt is told with that of its beginning. */
   protected abstract get mark(): string
   /** Keeps for all workers what Redis said. */
@@ -134,6 +134,8 @@ export abstract class Account implements Debtor {
   protected abstract unfollow(amount: number, now: number): void
   /** Redis has counted what the share granted. */
   protected abstract counted(amount: number, now: number): void
+  /** Whether a debt that is so old says nothing any more. */
+  protected abstract outlived(owed: number, age: number): boolean
   /** Whether Redis keeps what became of a batch. */
   protected abstract remembered(batch: Batch): boolean
 
@@ -182,6 +184,14 @@ export abstract class Account implements Debtor {
     if (!all && now - this.#seenAt < IDLE_MS) return true
     if (atHand > 0 && this.counters.draw(this.#lease, atHand, now) !== DECLINED) this.#owe(-atHand, now)
     return false
+  }
+
+  forget(now: number): boolean {
+    const open = this.#batch !== null || this.#call !== null
+    if (open || !this.outlived(this.#owed, now - this.#owedSince)) return false
+    this.#owed = 0
+    this.#local = 0
+    return true
   }
 
   #beyondLease(amount: number, now: number): Taken | Promise<Taken> {
@@ -357,7 +367,7 @@ export abstract class Account implements Debtor {
   }
 
   /** It is heard of after all, and nobody waits any more for what was granted. */
-  #onLate(batch: Batch, answer: readonly unknown[]): void {
+  #onLate(batch: Batch, answer: Numbers): void {
     const forgotten = !this.remembered(batch)
     const waitsForIt = this.#batch?.number === batch.number && this.#call === null
     if (!forgotten && !waitsForIt) return

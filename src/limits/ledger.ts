@@ -5,7 +5,7 @@ import { type RedisLink, RedisUnavailable } from '../redis/link.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
 import type { Cell } from '../store/worker-counters.ts'
 import { LiveGateways } from './live-gateways.ts'
-import { type ScriptClient, withScripts } from './redis-scripts.ts'
+import { ANSWERS, type ScriptClient, withScripts } from './redis-scripts.ts'
 import type { Slots } from './slots.ts'
 
 /** What is counted for whoever operates the gateway. */
@@ -20,6 +20,12 @@ export interface LedgerCells {
   readonly up: Cell
 }
 
+/** As Redis writes them: as text where they have more digits than an integer of its own. */
+export type Numbers = readonly (string | number)[]
+
+const isNumber = (value: unknown): boolean =>
+  typeof value === 'number' || (typeof value === 'string' && value !== '' && Number.isFinite(Number(value)))
+
 /** State of one key that has to be told to Redis, sooner or later. */
 export interface Debtor {
   /** Tells it, unless that is under way; resolves when Redis has answered or is away. */
@@ -30,11 +36,15 @@ export interface Debtor {
    * @returns whether anything is left to look after
    */
   sweep(now: number, all: boolean): boolean
+  /** Drops a debt that would make no difference any more, and says so. */
+  forget(now: number): boolean
 }
 
 /** Time that debts gather before they are paid: each script pays all of its key. */
 const GATHER_MS = 20
 const SWEEP_MS = 100
+/** While Redis is away, debts that make no difference any more go: else every address that ever came would be kept. */
+const FORGET_MS = 1_000
 /** Scripts on their way at a time: the last of them must not wait for longer than Redis may take. */
 const AT_A_TIME = 64
 
@@ -53,6 +63,7 @@ export class Ledger {
   readonly #swept = new Set<Debtor>()
   #gathering: NodeJS.Timeout | null = null
   #paying = false
+  #forgotAt = 0
   readonly #sweeping: NodeJS.Timeout
 
   constructor(
@@ -92,21 +103,29 @@ export class Ledger {
   async run(
     script: keyof ScriptClient,
     given: readonly (string | number)[],
-    onLate?: (answer: unknown[]) => void,
-  ): Promise<unknown[] | null> {
+    onLate?: (answer: Numbers) => void,
+  ): Promise<Numbers | null> {
     this.cells.calls.add(1)
-    let call: Promise<unknown[]> | null = null
-    const ask = (): Promise<unknown[]> => {
-      call = this.#scripts[script](...given).then(answer => (Array.isArray(answer) ? answer : [answer]))
+    let call: Promise<Numbers> | null = null
+    const ask = (): Promise<Numbers> => {
+      call = this.#scripts[script](...given).then(answer => this.#checked(script, answer))
       return call
     }
     try {
       return await this.#link.run(ask)
     } catch (error) {
-      if (onLate !== undefined) (call as Promise<unknown[]> | null)?.then(onLate, () => {})
+      if (onLate !== undefined) (call as Promise<Numbers> | null)?.then(onLate, () => {})
       if (!(error instanceof RedisUnavailable)) this.#onRefused((error as Error).message)
       return null
     }
+  }
+
+  /** A connection that is out of step, or something that is no Redis, must not decide anything. */
+  #checked(script: keyof ScriptClient, answer: unknown): Numbers {
+    const numbers = Array.isArray(answer) ? answer : [answer]
+    if (numbers.length === ANSWERS[script] && numbers.every(isNumber)) return numbers
+    this.#link.distrust()
+    throw new RedisUnavailable('it does not answer what it is asked')
   }
 
   /** It owes something: to be told within a moment, or once Redis is back. */
@@ -156,5 +175,8 @@ export class Ledger {
   #sweep(): void {
     const now = Date.now()
     for (const debtor of this.#swept) if (!debtor.sweep(now, false)) this.#swept.delete(debtor)
+    if (this.up || now - this.#forgotAt < FORGET_MS) return
+    this.#forgotAt = now
+    for (const debtor of this.#debtors) if (debtor.forget(now)) this.#debtors.delete(debtor)
   }
 }

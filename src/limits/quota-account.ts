@@ -5,7 +5,7 @@ import type { Step } from '../store/shared-counters.ts'
 import { DECLINED } from '../store/shared-counters.ts'
 import { Account, type Answer, type Batch } from './account.ts'
 import type { CalendarWindow } from './calendar.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, Numbers } from './ledger.ts'
 import { KEPT_MS } from './local-store.ts'
 import type { Taken } from './meter.ts'
 import type { QuotaRule } from './rules.ts'
@@ -62,7 +62,7 @@ export class QuotaAccount extends Account {
     ]
   }
 
-  protected read(answer: readonly unknown[]): Answer {
+  protected read(answer: Numbers): Answer {
     this.#known = String(answer[1])
     this.#state = String(answer[2])
     return { granted: Number(answer[0]), level: Number(answer[1]) }
@@ -110,6 +110,10 @@ export class QuotaAccount extends Account {
   protected follow(): void {}
 
   protected unfollow(): void {}
+
+  protected outlived(): boolean {
+    return Date.now() > this.#end + LATE_MS
+  }
 
   protected counted(amount: number, now: number): void {
     this.counters.release(this.#away, amount, now)

@@ -2,7 +2,7 @@
 
 import type { CounterKey } from '../store/counter-key.ts'
 import { Account, type Answer, type Batch, LEASE_MS } from './account.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, Numbers } from './ledger.ts'
 import { PARTS, RateMeter } from './local-store.ts'
 import type { Taken } from './meter.ts'
 import type { RateRule } from './rules.ts'
@@ -68,7 +68,7 @@ export class RateAccount extends Account {
     ]
   }
 
-  protected read(answer: readonly unknown[]): Answer {
+  protected read(answer: Numbers): Answer {
     this.#arrival = String(answer[2])
     this.#idle = String(answer[3])
     return { granted: Number(answer[0]), level: Number(answer[1]) / 1000 }
@@ -118,6 +118,12 @@ export class RateAccount extends Account {
   }
 
   protected counted(): void {}
+
+  /** Had all gateways used as much and no more, the whole burst would be there again. */
+  protected outlived(owed: number, age: number): boolean {
+    const used = Math.abs(owed) * this.ledger.gateways.count * this.#rule.interval
+    return used + this.#depthMs <= age
+  }
 
   /** The same state, read by as much as falls to each of the gateways that live. */
   get #shareNow(): RateMeter {

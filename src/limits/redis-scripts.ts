@@ -174,6 +174,14 @@ export interface ScriptClient {
   limitGateways: Call
 }
 
+/** How many numbers each of them answers. */
+export const ANSWERS: Readonly<Record<keyof ScriptClient, number>> = {
+  limitRate: 4,
+  limitQuota: 3,
+  limitSlots: 2,
+  limitGateways: 1,
+}
+
 export function withScripts(client: RedisClient): ScriptClient {
   client.defineCommand('limitRate', { numberOfKeys: 2, lua: RATE })
   client.defineCommand('limitQuota', { numberOfKeys: 2, lua: QUOTA })

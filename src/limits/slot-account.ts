@@ -6,7 +6,7 @@
 
 import { DECLINED } from '../store/shared-counters.ts'
 import { inTime, REFUSED_PAUSE_MS, Waiting } from './account.ts'
-import type { Debtor, Ledger } from './ledger.ts'
+import type { Debtor, Ledger, Numbers } from './ledger.ts'
 import { LIFE_MS } from './live-gateways.ts'
 import { SLOT_RETRY_MS } from './local-store.ts'
 import type { Taken } from './meter.ts'
@@ -73,7 +73,13 @@ export class SlotAccount implements Debtor {
     return this.#call!
   }
 
+  forget(now: number): boolean {
+    return this.#inUse === 0 && now - this.#saidAt > LIFE_MS
+  }
+
   sweep(now: number, all: boolean): boolean {
+    // Redis has forgotten by itself what this worker had
+    if (this.forget(now)) this.#granted = 0
     const idle = this.#granted > this.#inUse && (all || now - this.#idleSince >= IDLE_MS)
     if (idle || now - this.#saidAt >= RENEWAL_MS) this.#ledger.settleSoon(this)
     return this.#granted > 0 || this.#inUse > 0
@@ -115,7 +121,7 @@ export class SlotAccount implements Debtor {
     })
   }
 
-  #hear(answer: unknown[] | null, waiting: readonly Waiting[]): void {
+  #hear(answer: Numbers | null, waiting: readonly Waiting[]): void {
     const now = Date.now()
     if (answer === null) {
       if (this.#ledger.up) this.#notBefore = now + REFUSED_PAUSE_MS

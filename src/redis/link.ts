@@ -68,6 +68,11 @@ export class RedisLink {
     }
   }
 
+  /** For who got an answer that makes no sense: those behind it may belong to other questions, so none of them counts. */
+  distrust(): void {
+    this.client.disconnect(true)
+  }
+
   close(): void {
     this.#closed = true
     this.#up = false
@@ -116,7 +121,11 @@ export class RedisLink {
   async #ask(): Promise<void> {
     if (this.#up || this.#closed) return
     try {
-      await this.#inTime(this.client.ping())
+      const answer = await this.#inTime(this.client.ping())
+      if (answer !== 'PONG') {
+        this.distrust()
+        throw new RedisUnavailable('it does not answer what it is asked')
+      }
     } catch (error) {
       return this.#fail((error as Error).message)
     }

@@ -19,8 +19,8 @@ export interface LoadResult {
   readonly times: readonly number[]
   /** From the first request to the last. */
   readonly seconds: number
-  /** Seconds without any request, beyond `allowed` each time: this process was not given the processor. */
-  stalled(allowed: number): number
+  /** When each was answered, in milliseconds. */
+  readonly moments: readonly number[]
 }
 
 const PATIENCE_MS = 10_000
@@ -40,16 +40,13 @@ export async function pacedLoad({
   const statuses = new Map<number, number>()
   const times: number[] = []
   const pending: Promise<void>[] = []
-  const gaps: number[] = []
+  const moments: number[] = []
   const start = performance.now()
   let last = start
   let sent = 0
   for (let now = start; now - start < seconds * 1000; now = performance.now()) {
     const due = Math.floor(((now - start) * rate) / 1000)
-    if (due > sent) {
-      gaps.push(now - last)
-      last = now
-    }
+    if (due > sent) last = now
     while (sent < due) pending.push(one(pools[sent++ % pools.length]!))
     await delay(1)
   }
@@ -59,13 +56,15 @@ export async function pacedLoad({
     statuses,
     times: times.sort((a, b) => a - b),
     seconds: (last - start) / 1000,
-    stalled: allowed => gaps.reduce((sum, gap) => sum + Math.max(0, gap / 1000 - allowed), 0),
+    moments,
   }
 
   async function one(pool: Pool): Promise<void> {
     const begin = performance.now()
     const status = await pool.send()
-    times.push(performance.now() - begin)
+    const end = performance.now()
+    times.push(end - begin)
+    moments.push(end)
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
   }
 }
