@@ -67,6 +67,7 @@ describe('two gateways and a Redis', { skip }, () => {
     pacedLoad({
       ports: gateways.map(({ port }) => port),
       path: '/hello',
+      control: '/health',
       headers: AUTHORIZED,
       rate: 1_000,
       seconds: 10,
@@ -100,12 +101,15 @@ describe('two gateways and a Redis', { skip }, () => {
     return passed
   }
 
-  /** None waited for what was slow by seconds. */
-  function keepsTime({ times }: LoadResult): void {
-    const told = `p50 ${percentile(times, 0.5)} ms, p99 ${percentile(times, 0.99)} ms, most ${times.at(-1)} ms`
+  /** None waited for Redis, which was slow by seconds: beside requests to the same processes that do not ask it. */
+  function keepsTime({ times, controls }: LoadResult): void {
+    const shown = (all: readonly number[]): string =>
+      [0.5, 0.99, 1].map(part => percentile(all, part).toFixed(1)).join(', ')
+    const told = `p50, p99, most: ${shown(times)} ms, without limits ${shown(controls)} ms`
     if (process.env.SHOW) console.log(told)
-    assert.ok(percentile(times, 0.5) < 100, told)
-    assert.ok(times.at(-1)! < 1_900, told)
+    assert.ok(percentile(times, 0.5) <= percentile(controls, 0.5) + 50, told)
+    assert.ok(percentile(times, 0.99) <= percentile(controls, 0.99) + 250, told)
+    assert.ok(times.at(-1)! <= controls.at(-1)! + 1_000, told)
   }
 
   /**

@@ -10,6 +10,8 @@ export interface LoadOptions {
   /** Requests per second over all ports, which take turns. */
   readonly rate: number
   readonly seconds: number
+  /** Every tenth request more, for comparison: it is not among the answers that are counted. */
+  readonly control?: string
 }
 
 export interface LoadResult {
@@ -17,6 +19,8 @@ export interface LoadResult {
   readonly statuses: ReadonlyMap<number, number>
   /** Of each answer, in milliseconds, in order of size. */
   readonly times: readonly number[]
+  /** The same of the requests for comparison. */
+  readonly controls: readonly number[]
   /** From the first request to the last. */
   readonly seconds: number
   /** When each was answered, in milliseconds. */
@@ -25,20 +29,17 @@ export interface LoadResult {
 
 const PATIENCE_MS = 10_000
 
-export async function pacedLoad({
-  ports,
-  path,
-  headers = {},
-  rate,
-  seconds,
-}: LoadOptions): Promise<LoadResult> {
+export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
+  const { ports, path, headers = {}, rate, seconds, control } = options
   const fields = Object.entries({ host: 'gateway', ...headers }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   )
-  const request = `GET ${path} HTTP/1.1\r\n${fields.join('')}\r\n`
-  const pools = ports.map(port => new Pool(port, request))
+  const requestOf = (target: string): string => `GET ${target} HTTP/1.1\r\n${fields.join('')}\r\n`
+  const pools = ports.map(port => new Pool(port, requestOf(path)))
+  const others = control === undefined ? [] : ports.map(port => new Pool(port, requestOf(control)))
   const statuses = new Map<number, number>()
   const times: number[] = []
+  const controls: number[] = []
   const pending: Promise<void>[] = []
   const moments: number[] = []
   const start = performance.now()
@@ -47,16 +48,26 @@ export async function pacedLoad({
   for (let now = start; now - start < seconds * 1000; now = performance.now()) {
     const due = Math.floor(((now - start) * rate) / 1000)
     if (due > sent) last = now
-    while (sent < due) pending.push(one(pools[sent++ % pools.length]!))
+    while (sent < due) {
+      if (others.length > 0 && sent % 10 === 0) pending.push(compare(others[(sent / 10) % others.length]!))
+      pending.push(one(pools[sent++ % pools.length]!))
+    }
     await delay(1)
   }
   await Promise.all(pending)
-  for (const pool of pools) pool.close()
+  for (const pool of [...pools, ...others]) pool.close()
   return {
     statuses,
     times: times.sort((a, b) => a - b),
+    controls: controls.sort((a, b) => a - b),
     seconds: (last - start) / 1000,
     moments,
+  }
+
+  async function compare(pool: Pool): Promise<void> {
+    const begin = performance.now()
+    await pool.send()
+    controls.push(performance.now() - begin)
   }
 
   async function one(pool: Pool): Promise<void> {
