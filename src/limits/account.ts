@@ -134,8 +134,8 @@ export abstract class Account implements Debtor {
   protected abstract unfollow(amount: number, now: number): void
   /** Redis has counted what the share granted. */
   protected abstract counted(amount: number, now: number): void
-  /** Whether a debt that is so old says nothing any more. */
-  protected abstract outlived(owed: number, age: number): boolean
+  /** Whether what is owed makes no difference any more. */
+  protected abstract outlived(now: number): boolean
   /** Whether Redis keeps what became of a batch. */
   protected abstract remembered(batch: Batch): boolean
 
@@ -188,7 +188,7 @@ export abstract class Account implements Debtor {
 
   forget(now: number): boolean {
     const open = this.#batch !== null || this.#call !== null
-    if (open || !this.outlived(this.#owed, now - this.#owedSince)) return false
+    if (open || !this.outlived(now)) return false
     this.#owed = 0
     this.#local = 0
     return true
@@ -405,9 +405,12 @@ export function inTime(
   decide: (each: Waiting) => Taken,
 ): void {
   const waited = performance.now() - waiting[0]!.since
-  const timer = setTimeout(() => {
-    for (const each of waiting) if (!each.done) each.resolve(decide(each))
-  }, timeoutMs - waited)
+  const timer = setTimeout(
+    () => {
+      for (const each of waiting) if (!each.done) each.resolve(decide(each))
+    },
+    Math.max(1, timeoutMs - waited),
+  )
   void call.then(() => clearTimeout(timer))
 }
 

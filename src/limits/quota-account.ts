@@ -111,8 +111,8 @@ export class QuotaAccount extends Account {
 
   protected unfollow(): void {}
 
-  protected outlived(): boolean {
-    return Date.now() > this.#end + LATE_MS
+  protected outlived(now: number): boolean {
+    return now > this.#end + LATE_MS
   }
 
   protected counted(amount: number, now: number): void {

@@ -119,10 +119,9 @@ export class RateAccount extends Account {
 
   protected counted(): void {}
 
-  /** Had all gateways used as much and no more, the whole burst would be there again. */
-  protected outlived(owed: number, age: number): boolean {
-    const used = Math.abs(owed) * this.ledger.gateways.count * this.#rule.interval
-    return used + this.#depthMs <= age
+  /** This process is within its share: were all others as well, Redis would find nothing owed. */
+  protected outlived(now: number): boolean {
+    return this.counters.read(this.#shareKey, now) / PARTS + this.counters.epoch <= now
   }
 
   /** The same state, read by as much as falls to each of the gateways that live. */
