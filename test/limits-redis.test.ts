@@ -140,8 +140,8 @@ describe('two gateways and a Redis', { skip }, () => {
 
   test('the same while Redis is paused', async () => {
     await start(configOf(RATE_RULE))
-    const loaded = load()
-    await delay(3_000)
+    const loaded = load({ seconds: 8 })
+    await delay(2_000)
     redis.pause()
     await delay(2_000)
     assert.equal((await numbers(gateways[0]!)).redis, 'down')
@@ -154,8 +154,8 @@ describe('two gateways and a Redis', { skip }, () => {
 
   test('the same while Redis is killed and started again', async () => {
     await start(configOf(RATE_RULE))
-    const loaded = load()
-    await delay(3_000)
+    const loaded = load({ seconds: 8 })
+    await delay(2_000)
     await redis.kill()
     await delay(2_000)
     redis = await startRedis(redis.port)
@@ -168,8 +168,8 @@ describe('two gateways and a Redis', { skip }, () => {
   test('the same while its connections are cut in the middle of an answer', async () => {
     wire = await faultyWire(redis.port)
     await start(configOf(RATE_RULE), `redis://127.0.0.1:${wire.port}`)
-    const loaded = load()
-    for (let count = 0; count < 4; count++) {
+    const loaded = load({ seconds: 6 })
+    for (let count = 0; count < 3; count++) {
       await delay(1_500)
       await wire.cutNextAnswer(3)
     }

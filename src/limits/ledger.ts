@@ -143,6 +143,12 @@ export class Ledger {
     this.#swept.add(debtor)
   }
 
+  /** Redis is back, perhaps without memory: it is told what is owed, and what is held. */
+  async resume(): Promise<void> {
+    for (const debtor of this.#swept) this.#debtors.add(debtor)
+    await Promise.all([this.gateways.beat(), this.settleAll()])
+  }
+
   /** All debts so far, while Redis takes them. */
   async settleAll(): Promise<void> {
     if (this.#paying) return

@@ -52,8 +52,7 @@ export class RedisStore implements LimitStore {
       },
       onUp: () => {
         cells.up.add(1 - cells.up.value)
-        void this.#ledger.gateways.beat()
-        void this.#ledger.settleAll()
+        void this.#ledger.resume()
         this.#known.resolve()
         if (this.#told) return
         this.#steady = setTimeout(() => {
