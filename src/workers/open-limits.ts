@@ -5,6 +5,7 @@ import type { GatewayConfig } from '../config/schema.ts'
 import { LocalStore } from '../limits/local-store.ts'
 import type { LimitStore } from '../limits/meter.ts'
 import { Slots } from '../limits/slots.ts'
+import { DECLINED } from '../store/shared-counters.ts'
 import type { Board } from './board.ts'
 
 export interface OpenLimits {
@@ -15,6 +16,7 @@ export interface OpenLimits {
 }
 
 const REFUSALS_TOLD_MS = 60_000
+const TOLD_MS = 365 * 86_400_000
 
 /** The client of Redis is loaded for those who name one, and by nobody else. */
 export async function openLimits(
@@ -28,7 +30,14 @@ export async function openLimits(
     return { store: new LocalStore(board.limits, slots), leave: async () => {}, close: () => {} }
   }
   const { RedisStore } = await import('../limits/redis-store.ts')
-  const speaks = id === 0
+  const told = board.limits.key('redis is away')
+  /** The first worker that loses Redis speaks for all, and the last that has it again. */
+  const tellOfEnd = (): void => {
+    const ids = board.workers === 1 ? [id] : board.serving
+    const all = ids.every(each => board.counters.cell(each, 'redisUp').value === 1)
+    if (all && board.limits.draw(told, 1, Date.now()) !== DECLINED)
+      logger.info('Redis is back: limits are shared again')
+  }
   const store = new RedisStore({
     config: redis,
     counters: board.limits,
@@ -41,11 +50,11 @@ export async function openLimits(
     },
     events: {
       onDown(reason) {
-        if (speaks) logger.warn({ reason }, 'Redis is away: limits are decided locally')
+        const now = Date.now()
+        if (board.limits.take(told, 1, 1, now + TOLD_MS, now) !== false)
+          logger.warn({ reason }, 'Redis is away: limits are decided locally')
       },
-      onUp() {
-        if (speaks) logger.info('Redis is back: limits are shared again')
-      },
+      onUp: tellOfEnd,
       onRefused(reason) {
         const now = Date.now()
         const key = board.limits.key('redis refused')
@@ -55,5 +64,7 @@ export async function openLimits(
     },
   })
   await store.known
+  // In the place of one that died while Redis was away
+  if (store.up) tellOfEnd()
   return { store, leave: () => store.leave(), close: () => store.close() }
 }
