@@ -13,6 +13,7 @@ import type { CounterKey } from '../store/counter-key.ts'
 import { DECLINED, type SharedCounters } from '../store/shared-counters.ts'
 import type { Debtor, Ledger, Numbers } from './ledger.ts'
 import type { Taken } from './meter.ts'
+import { inTime, Waiting } from './waiting.ts'
 
 /** How much of what is used at present a lease holds. */
 export const LEASE_MS = 30
@@ -50,28 +51,6 @@ export interface Answer {
   readonly granted: number
   /** As `Taken` means it, behind what was granted. */
   readonly level: number
-}
-
-export class Waiting {
-  readonly amount: number
-  readonly units: number
-  readonly now: number
-  readonly since = performance.now()
-  done = false
-  readonly #resolve: (taken: Taken) => void
-
-  constructor(amount: number, now: number, resolve: (taken: Taken) => void) {
-    this.amount = amount
-    this.units = Math.ceil(amount)
-    this.now = now
-    this.#resolve = resolve
-  }
-
-  resolve(taken: Taken): void {
-    if (this.done) return
-    this.done = true
-    this.#resolve(taken)
-  }
 }
 
 export abstract class Account implements Debtor {
@@ -395,23 +374,6 @@ export abstract class Account implements Debtor {
     const { waiting } = this.#batch!
     inTime(waiting, this.ledger.timeoutMs, this.#call!, each => this.#decide(each.amount, each.now))
   }
-}
-
-/** Decides for those who have waited for so long in all, should a call that they wait for take longer. */
-export function inTime(
-  waiting: readonly Waiting[],
-  timeoutMs: number,
-  call: Promise<void>,
-  decide: (each: Waiting) => Taken,
-): void {
-  const waited = performance.now() - waiting[0]!.since
-  const timer = setTimeout(
-    () => {
-      for (const each of waiting) if (!each.done) each.resolve(decide(each))
-    },
-    Math.max(1, timeoutMs - waited),
-  )
-  void call.then(() => clearTimeout(timer))
 }
 
 const put = (_: number, value: number): number => value

@@ -5,12 +5,13 @@
  */
 
 import { DECLINED } from '../store/shared-counters.ts'
-import { inTime, REFUSED_PAUSE_MS, Waiting } from './account.ts'
+import { REFUSED_PAUSE_MS } from './account.ts'
 import type { Debtor, Ledger, Numbers } from './ledger.ts'
 import { LIFE_MS } from './live-gateways.ts'
 import { SLOT_RETRY_MS } from './local-store.ts'
 import type { Taken } from './meter.ts'
 import type { SlotRule } from './rules.ts'
+import { inTime, Waiting } from './waiting.ts'
 
 const RENEWAL_MS = LIFE_MS / 4
 /** Slots that are free for so long go back; near the limit, at once. */
