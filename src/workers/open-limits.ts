@@ -49,7 +49,7 @@ export async function openLimits({
     const ids = board.workers === 1 ? [id] : board.serving
     const all = ids.every(each => board.counters.cell(each, 'redisUp').value === 1)
     if (all && board.limits.draw(told, 1, Date.now()) !== DECLINED)
-      logger.info('Redis is back: limits are shared again')
+      logger.info('Redis is back: what it decides is shared again')
   }
   const store = new RedisStore({
     config: redis,
@@ -65,7 +65,7 @@ export async function openLimits({
       onDown(reason) {
         const now = Date.now()
         if (board.limits.take(told, 1, 1, now + TOLD_MS, now) !== false)
-          logger.warn({ reason }, 'Redis is away: limits are decided locally')
+          logger.warn({ reason }, 'Redis is away: this gateway decides alone')
       },
       onUp: tellOfEnd,
       onRefused(reason) {
