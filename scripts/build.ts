@@ -30,7 +30,7 @@ await build({
   target: 'node24',
   // pino and its parts are CommonJS and ask for Node's modules through require
   banner: {
-    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
   },
   legalComments: 'linked',
   keepNames: true,

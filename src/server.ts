@@ -69,7 +69,7 @@ export async function startAlone(
   const parts = await openMainParts(config, logger, 0)
   const { blocking, usage } = parts
   const quotas = parts.keepQuotas(board.limits)
-  const serving = serve({
+  const serving = await serve({
     config,
     log,
     board,

@@ -11,6 +11,8 @@ import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { connect, socketService } from './support/websocket.ts'
 
+const AWAY = 'Redis is away: this gateway decides alone'
+
 const skip = await needsRedis()
 const WITHIN = 2_000
 const MINE = token(claims({ sub: 'ana' }))
@@ -56,8 +58,7 @@ describe('gateways that share a Redis', { skip, timeout: 120_000 }, () => {
 
   /** Until both have noticed. */
   async function pause(): Promise<void> {
-    const silences = ({ log }: GatewayProcess) =>
-      log.filter(({ event }) => event === 'Redis does not answer').length
+    const silences = ({ log }: GatewayProcess) => log.filter(({ event }) => event === AWAY).length
     const before = [silences(a), silences(b)]
     redis.pause()
     await until('both have noticed', () => silences(a) > before[0]! && silences(b) > before[1]!)
@@ -113,7 +114,7 @@ describe('gateways that share a Redis', { skip, timeout: 120_000 }, () => {
     await block(a, { company_id: 'gone', reason: 'To go' })
     await until('both are known', async () => (await listed(b)).length === 2)
     await redis.kill()
-    await Promise.all([a, b].map(each => each.logged(({ event }) => event === 'Redis does not answer')))
+    await Promise.all([a, b].map(each => each.logged(({ event }) => event === AWAY)))
     assert.deepEqual([await statusOf(a), await statusOf(b)], [403, 403])
     await unblock(a, { company_id: 'gone' })
     others.push(await startRedis(redis.port))

@@ -25,7 +25,7 @@ const DEATH = 'Worker died: another takes its place'
 for (const [path, env, exitCode] of [
   ['/exit', {}, 7],
   // A heap that is quickly full
-  ['/fill', { NODE_OPTIONS: '--max-old-space-size=64' }, 1],
+  ['/fill', { NODE_OPTIONS: '--max-old-space-size=96' }, 1],
 ] as const) {
   test(`a worker that dies by ${path} loses only its own exchanges`, async context => {
     const gateway = await started(context, env)

@@ -8,6 +8,7 @@ import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
 import { BlocksApi } from './blocks.ts'
 import type { AdminReply } from './json-body.ts'
+import { describeLimits } from './limits-table.ts'
 import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
 import { describeUpstreams } from './upstream-table.ts'
@@ -68,6 +69,8 @@ export async function startAdmin(
         return usage.serve(request, response)
       case '/upstreams':
         return send(response, 200, describeUpstreams(state.board.admission))
+      case '/limits':
+        return send(response, 200, describeLimits(config, state.board))
       case '/revocations':
         return send(response, 200, revocations.list().body!)
       case '/blocks':

@@ -11,7 +11,7 @@ import type { Slots } from './slots.ts'
  * Times within rates are kept in parts of a millisecond since the table was made: 15 ns, so that rounding them to whole
  * numbers changes a rate of 100,000/s by less than 0.1 %. They fit for 4.3 years of one process.
  */
-const PARTS = 65_536
+export const PARTS = 65_536
 /** Kept a little beyond their end, for clocks of threads and of what is asked late. */
 export const KEPT_MS = 1_000
 /** Without room for another counter a limit lets pass: a table that is full must not be an outage. */
@@ -99,6 +99,20 @@ export class RateMeter implements Meter {
     counters.update(this.#key, owe, earned, time, now + owed / PARTS, now)
   }
 
+  /** Counts what was granted elsewhere, as far as the bound goes: what is owed beyond it was allowed. */
+  follow(amount: number, now: number): void {
+    const time = (now - this.#counters.epoch) * PARTS
+    const earned = Math.round(amount * this.#interval)
+    this.#counters.update(
+      this.#key,
+      (arrival, more, latest) => Math.min(Math.max(arrival, time) + more, Math.max(arrival, latest)),
+      earned,
+      time + this.#depth,
+      this.#lifeFrom(now),
+      now,
+    )
+  }
+
   /** An arrival time that is granted lies no further ahead than this; behind it the counter says nothing. */
   #lifeFrom(now: number): number {
     return now + this.#depth / PARTS
@@ -175,7 +189,7 @@ export class QuotaMeter implements Meter {
 }
 
 /** Nobody knows when a slot will be free: worth another try after a moment. */
-const SLOT_RETRY_MS = 1_000
+export const SLOT_RETRY_MS = 1_000
 
 export class SlotMeter implements Meter {
   readonly rule: SlotRule

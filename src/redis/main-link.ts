@@ -8,12 +8,13 @@ import type { RedisLink } from './link.ts'
  */
 export async function openMainLink(
   { redis }: GatewayConfig,
-  logger: Pick<Logger, 'warn' | 'info'>,
+  logger: Pick<Logger, 'debug'>,
 ): Promise<RedisLink | null> {
   if (redis === undefined) return null
   const { RedisLink } = await import('./link.ts')
   return new RedisLink(redis, {
-    onDown: reason => logger.warn({ reason }, 'Redis does not answer'),
-    onUp: () => logger.info('Redis answers'),
+    // Those who serve tell it to everybody: see workers/open-limits.ts
+    onDown: reason => logger.debug({ reason }, 'The main thread has lost Redis'),
+    onUp: () => logger.debug('The main thread has Redis'),
   })
 }

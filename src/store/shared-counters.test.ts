@@ -50,6 +50,19 @@ describe('a shared counter', () => {
     assert.equal(counters.read(key, NOW), 5)
   })
 
+  test('lets what it holds be drawn, and makes nothing where nothing is', () => {
+    const counters = create()
+    const key = counters.key('a')
+    assert.equal(counters.draw(key, 1, NOW), DECLINED)
+    counters.add(key, 5, NOW + 200, NOW)
+    assert.equal(counters.draw(key, 2, NOW), 3)
+    assert.equal(counters.draw(key, 4, NOW), DECLINED)
+    assert.equal(counters.draw(key, 3, NOW), 0)
+    counters.add(key, 1, NOW + 200, NOW)
+    assert.equal(counters.draw(key, 0, NOW + 199), 1)
+    assert.equal(counters.draw(key, 1, NOW + 300), DECLINED, 'drawing lengthens no life')
+  })
+
   test('grants again what was released, and releases no more than there is', () => {
     const counters = create()
     const key = counters.key('a')

@@ -125,6 +125,26 @@ export class SharedCounters {
     return this.#change(key, difference, amount, now)
   }
 
+  /**
+   * Takes from a counter what it holds. Makes none where there is none, and lengthens no life.
+   *
+   * @returns what is left; `DECLINED` when it holds less
+   */
+  draw(key: CounterKey, amount: number, now: number): number {
+    const table = this.#table
+    const tick = table.tickOf(now)
+    for (;;) {
+      const slot = table.find(key, tick)
+      if (slot === NONE) return DECLINED
+      const left = table.value - amount
+      if (!(left >= 0)) {
+        if (table.unchanged(slot)) return DECLINED
+        continue
+      }
+      if (table.replace(slot, Math.floor(left))) return Math.floor(left)
+    }
+  }
+
   /** Sets a counter back to zero. It keeps its place in the table until it expires. */
   reset(key: CounterKey, now: number): void {
     this.#change(key, zero, 0, now)

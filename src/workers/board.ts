@@ -18,11 +18,12 @@ const PHASES: readonly Phase[] = ['starting', 'running', 'draining']
 const STATES: readonly WorkerState[] = ['down', 'starting', 'listening', 'ready']
 
 const COUNTED = {
-  totals: ['requests', 'beats', 'limited', 'wouldBeLimited'],
-  gauges: ['connections'],
+  totals: ['requests', 'beats', 'limited', 'wouldBeLimited', 'limitsLocal', 'redisWaits', 'redisCalls'],
+  gauges: ['connections', 'redisUp'],
 } as const satisfies CountedNames<string, string>
 
 type Totals = (typeof COUNTED.totals)[number]
+type Gauges = (typeof COUNTED.gauges)[number]
 
 /** Counters of limits, unless the configuration says otherwise; the system gives what is used of about 71 bytes each. */
 const MAX_LIMIT_KEYS = 1_000_000
@@ -59,12 +60,12 @@ export class Board {
   /** For `limits/slots.ts`. */
   readonly era: Int32Array
   readonly admission: Admission
-  readonly counters: WorkerCounters<Totals, 'connections'>
+  readonly counters: WorkerCounters<Totals, Gauges>
   readonly #states: Int32Array
 
   private constructor(
     states: SharedArrayBuffer,
-    counters: WorkerCounters<Totals, 'connections'>,
+    counters: WorkerCounters<Totals, Gauges>,
     revocations: Revocations,
     tickets: Tickets,
     limits: SharedCounters,

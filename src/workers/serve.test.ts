@@ -32,7 +32,7 @@ test('nothing of a configuration is left when another has taken its place, thoug
     takeDropped: () => 0,
   })
   const events = { onKeysFailed() {}, onKeysChanged() {} }
-  const serving = serve({
+  const serving = await serve({
     config: configOf(0),
     log,
     board: Board.create(1),

@@ -16,15 +16,17 @@ import { buildGateway, type Gateway, type KeyEvents, type Shared } from '../gate
 import type { KeySource } from '../identity/key-source.ts'
 import { Lifetimes } from '../lifetimes.ts'
 import type { LimitEvents } from '../limits/limits.ts'
-import { LocalStore } from '../limits/local-store.ts'
-import { Slots } from '../limits/slots.ts'
 import type { Ports } from '../listening.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { Board } from './board.ts'
+
+import { openLimits } from './open-limits.ts'
+
 import { quotaNews } from './quota-news.ts'
+
 import { revokedTokens } from './revoked-tokens.ts'
 import { signOutFrom } from './sign-out.ts'
 
@@ -44,7 +46,7 @@ export interface Serving {
   close(): Promise<void>
   /** Ends what is still open. */
   cut(): void
-  /** Lets go of keys and of connections to upstreams. */
+  /** Lets go of keys and of connections to upstreams and Redis. */
   release(): void
   /**
    * Builds what serves another configuration, whose keys are fetched already when this resolves; nothing changes yet.
@@ -84,16 +86,13 @@ interface Generation {
   readonly gateway: Gateway
 }
 
-export function serve(options: ServeOptions): Serving {
+export async function serve(options: ServeOptions): Promise<Serving> {
   const { log, board, blocks, id, events, shared, shed, usage = null } = options
   const draining = (): boolean => board.phase === 'draining'
   const revocations = revokedTokens(board.revocations)
   const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
-  const limits = new LocalStore(
-    board.limits,
-    new Slots(board.limits, board.era),
-    options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas),
-  )
+  const onQuota = options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas)
+  const limits = await openLimits({ config: options.config, board, id, logger: log.logger, onQuota })
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -116,7 +115,7 @@ export function serve(options: ServeOptions): Serving {
       ),
       lifetimes,
       tickets: board.tickets,
-      limits,
+      limits: limits.store,
       seat: { admission: board.admission, worker: id },
     }
     return { config, gateway: buildGateway(config, gatewayEvents, draining, all, before?.parts ?? null) }
@@ -181,9 +180,13 @@ export function serve(options: ServeOptions): Serving {
     close: async () => {
       lifetimes.drain(current.config.server.drainTimeout)
       await front?.close(IDLE_GRACE)
+      await limits.leave()
     },
     cut: () => front?.destroy(),
-    release: () => current.gateway.close(),
+    release() {
+      current.gateway.close()
+      limits.close()
+    },
     async prepare(config, keys) {
       const before = current.gateway
       const next = generationOf(config, keys, before)

@@ -87,7 +87,7 @@ async function build(): Promise<void> {
   )
   surviveFaults(log)
   const shedding = new Shedding()
-  serving = serve({
+  serving = await serve({
     config,
     log,
     board,

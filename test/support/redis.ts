@@ -30,13 +30,25 @@ export function needsRedis(): Promise<string | false> {
 export async function startRedis(port?: number, more: readonly string[] = []): Promise<RedisServer> {
   const chosen = port ?? (await freePort())
   const args = ['--port', String(chosen), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...more]
+  return start(args, chosen, 'Ready to accept connections')
+}
+
+/** @param file its configuration, which it rewrites */
+export async function startSentinel(file: string): Promise<RedisServer> {
+  const port = await freePort()
+  const args = [file, '--sentinel', '--port', String(port), '--bind', '127.0.0.1']
+  return start(args, port, '+monitor')
+}
+
+/** @param ready what it prints when it listens */
+async function start(args: readonly string[], port: number, ready: string): Promise<RedisServer> {
   const child = spawn(COMMAND, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   let printed = ''
   await new Promise<void>((resolve, reject) => {
     createInterface({ input: child.stdout! }).on('line', line => {
       printed += `${line}\n`
-      if (line.includes('Ready to accept connections')) resolve()
+      if (line.includes(ready)) resolve()
     })
     void ended.then(() => reject(new Error(`redis-server ended: ${printed}`)))
     child.once('error', reject)
@@ -46,8 +58,8 @@ export async function startRedis(port?: number, more: readonly string[] = []): P
     await ended
   }
   return {
-    url: `redis://127.0.0.1:${chosen}`,
-    port: chosen,
+    url: `redis://127.0.0.1:${port}`,
+    port,
     child,
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
