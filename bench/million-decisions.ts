@@ -19,7 +19,7 @@ const [companies, rounds] = process.argv.slice(2).map(Number) as [number, number
 const FEW = 100
 /** Companies whose tokens are known at a time: about as many as the memory for verified tokens holds. */
 const ACTIVE = 16_384
-const DECISIONS = 200_000
+const DECISIONS = Math.min(200_000, 10 * companies)
 /** A minute's worth beyond the million: what a rate over a minute has to remember. */
 const ROOM = 1.1
 const HOUR_MS = 3_600_000

@@ -73,6 +73,52 @@ describe('what lasts ends in figures, too:', { concurrency: 4 }, () => {
   }
 })
 
+describe('limits end in figures, too:', { concurrency: 3 }, () => {
+  const measure = async (scenario: string, results: string, ...more: string[]): Promise<Kept> => {
+    await promisify(execFile)(process.execPath, [
+      ...[MAIN, '--sources', '--only', scenario, '--results', results, '--rounds', '1'],
+      ...['--seconds', '1', '--warm-up', '1', ...more],
+    ])
+    return JSON.parse(await readFile(join(results, `${scenario}.json`), 'utf8')) as Kept
+  }
+
+  test('a noisy neighbour', { skip: process.platform !== 'linux' && 'needs Linux' }, async t => {
+    const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
+    t.after(() => rm(results, { recursive: true, force: true }))
+    const kept = await measure('noisy-neighbour', results, '--contenders', 'gateway,gateway-unfair')
+    assert.deepEqual(kept.faults, [])
+    const [fair, unfair] = ['gateway', 'gateway-unfair'].map(
+      name => kept.samples.find(({ entry }) => entry === name)!.figures,
+    )
+    assert.ok(fair!.quietDue! > 200 && fair!.noisyPerSecond! > 1, `${fair!.quietDue}`)
+    assert.ok(fair!.busyPercent! > 5 && fair!.busyPercent! <= 101, `busy ${fair!.busyPercent} %`)
+    // A queue of a thousand in front of 200 requests/s, and one that lets a quiet company go first
+    assert.ok(fair!.besideP50! < unfair!.besideP50!, `${fair!.besideP50} ms, without ${unfair!.besideP50} ms`)
+    const svg = await readFile(join(results, 'noisy-neighbour.svg'), 'utf8')
+    assert.equal(svg.match(/class="heading"/g)?.length, 3)
+  })
+
+  test('what limits cost', { skip: missing && 'needs wrk, nginx and njs' }, async t => {
+    const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
+    t.after(() => rm(results, { recursive: true, force: true }))
+    const kept = await measure('limits', results, '--contenders', 'gateway-limits')
+    assert.deepEqual(kept.faults, [])
+    assert.deepEqual(kept.samples.map(({ entry }) => entry).toSorted(), ['none', 'queue', 'rules'])
+  })
+
+  test('decisions among many companies', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      ...['--expose-gc', fileURLToPath(new URL('million-decisions.ts', import.meta.url)), '5000', '1'],
+    ])
+    const [round, end] = stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    assert.ok(round.nanoseconds.million > 50 && round.nanoseconds.hundred > 50, stdout)
+    assert.ok(end.state.tableMegabytes < 1, stdout)
+  })
+})
+
 function isOnPath(program: string): boolean {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
   return folders.some(folder => existsSync(join(folder, program)))

@@ -52,14 +52,18 @@ function asScenario(name: string, one: Race): Scenario {
     leftOut.forEach(run.say)
     const field = entries.filter(({ contender }) => contenders.includes(contender))
     if (field.length === 0) return null
-    const result = raceResult({ scenario: name, ...one }, field, await races(field, run, one.processes ?? 1))
+    const result = raceResult(
+      { scenario: name, ...one },
+      field,
+      await races(field, run, Math.min(one.processes ?? 1, run.rounds)),
+    )
     return { ...result, notes: [...result.notes, ...leftOut] }
   })
 }
 
 /** One race after the other, each among processes of its own; together they are one with so many more rounds. */
 async function races(field: Entry[], run: Run, count: number): Promise<RaceOutcome> {
-  if (count === 1) return race(field, run)
+  if (count <= 1) return race(field, run)
   const together: RaceOutcome = { samples: [], faults: [] }
   for (let number = 0; number < count; number++) {
     const directory = join(run.directory, `race-${number}`)

@@ -6,6 +6,8 @@ import { figureOf, percent, type Result } from '../result.ts'
 import type { Turns } from '../turns.ts'
 import { CAPACITY, MEAN_MILLISECONDS, SLOTS } from '../upstream/limited-paths.ts'
 
+/** What one request in a hundred takes longer than: serviceTime of `load/random.ts`. */
+const SLOW_MILLISECONDS = 565
 /** Above this, the load's own delays are a part of the latencies that counts. */
 const LATE_MILLISECONDS = 5
 /** Above this, what others did is. */
@@ -52,7 +54,7 @@ export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: 
       ]),
     },
     notes: [
-      `The service works on ${SLOTS} requests at a time, which take ${MEAN_MILLISECONDS} ms each, give or take a fifth; more than that wait inside it in ` +
+      `The service works on ${SLOTS} requests at a time, which take ${MEAN_MILLISECONDS} ms in the mean and one in a hundred over ${SLOW_MILLISECONDS} ms (log-normal); more than that wait inside it in ` +
         'the order in which they came. Requests come at random (Poisson), whether earlier ones were answered or not, and count from the time at which ' +
         'they were due. When each comes and how long it takes is the same alone and beside the noisy one, and for every contender.',
       'Busy is the share of time in which the slots of the service were taken. Measured once the noisy company had been there for ' +
