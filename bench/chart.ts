@@ -16,14 +16,14 @@ export type Chart = {
   limit?: number
 }
 
-const WIDTH = 760
+export const WIDTH = 760
 const LABELS = 280
 const FIGURES = 90
 const ROW = 30
 const TOP = 52
 
 // Colours follow the reader's scheme, inside an <img> too: the style travels with the file.
-const STYLE = `
+export const STYLE = `
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .title { font-weight: 600; font-size: 15px }
   .peer { fill: #9aa4b2 } .own { fill: #2f6fde }
@@ -67,14 +67,14 @@ function drawLimit(limit: number, unit: string, x: number, height: number): stri
 <text class="note" x="${x}" y="${TOP - 12}" text-anchor="middle">target ${figure(limit)} ${escaped(unit)}</text>`
 }
 
-function figure(value: number): string {
+export function figure(value: number): string {
   return value < 100 ? String(Number(value.toFixed(1))) : Math.round(value).toLocaleString('en')
 }
 
-function round(value: number): number {
+export function round(value: number): number {
   return Math.round(value * 10) / 10
 }
 
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replace(/[&<>]/g, character => `&#${character.charCodeAt(0)};`)
 }

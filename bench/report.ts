@@ -1,8 +1,9 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { barChart, type Chart } from './chart.ts'
+import { barChart } from './chart.ts'
 import { GOALS, goalTable, judge } from './goals.ts'
 import { type Machine, machineLine } from './machine.ts'
+import { panelChart } from './panels.ts'
 import type { Result, Table } from './result.ts'
 
 /** A result as it is kept: with when and where it was measured. */
@@ -26,15 +27,14 @@ export function markdown(result: Result, machine: Machine): string {
 /** Writes a result as `<scenario>.json`, `.md` and `.svg`. */
 export async function write(directory: string, result: Result, machine: Machine): Promise<void> {
   const { scenario } = result
-  const chart = withLimit(result)
   const file = (ending: string): string => join(directory, `${scenario}.${ending}`)
-  const picture = `![${chart.title}](${scenario}.svg)`
+  const picture = `![${result.chart.title}](${scenario}.svg)`
   const kept: Kept = { ...result, measured: new Date().toISOString(), machine }
   await mkdir(directory, { recursive: true })
   await Promise.all([
     writeFile(file('json'), `${JSON.stringify(kept, null, 2)}\n`),
     writeFile(file('md'), `${markdown(result, machine)}\n\n${picture}\n`),
-    writeFile(file('svg'), barChart(chart)),
+    writeFile(file('svg'), draw(result)),
   ])
 }
 
@@ -65,8 +65,9 @@ export function table({ columns, rows }: Table): string {
   return [line(columns), line(rule), ...rows.map(line)].join('\n')
 }
 
-/** A goal for the very figure that the chart shows is drawn into it. */
-function withLimit({ scenario, chart }: Result): Chart {
+/** A goal for the very figure that a chart of bars shows is drawn into it. */
+function draw({ scenario, chart }: Result): string {
+  if ('panels' in chart) return panelChart(chart)
   const goal = GOALS.find(one => one.scenario === scenario && one.unit === chart.unit)
-  return goal === undefined ? chart : { ...chart, limit: goal.limit }
+  return barChart(goal === undefined ? chart : { ...chart, limit: goal.limit })
 }

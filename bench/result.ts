@@ -1,4 +1,5 @@
 import type { Chart } from './chart.ts'
+import type { PanelChart } from './panels.ts'
 import { pairwiseRatio, type Spread, spread } from './statistics.ts'
 import { MEBIBYTE } from './upstream/content.ts'
 
@@ -15,7 +16,7 @@ export type Result = {
   notes: string[]
   /** What went wrong on the way; a run that has any does not count as a success. */
   faults: string[]
-  chart: Chart
+  chart: Chart | PanelChart
   samples: Sample[]
 }
 

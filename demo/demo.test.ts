@@ -61,6 +61,25 @@ describe('npm run demo', { timeout: 60_000 }, () => {
     assert.match(await pasted('a ticket opens'), /^retry: \d+\n\nid: \d+\nevent: tick\n/)
   })
 
+  it('prints a load that shows that a company which asks too much harms no other', async () => {
+    const printed = await paste(`${commandBelow(screen, 'twice what the query service can do')} 3`)
+    const [, all = ''] = /^ +all +(.+)$/m.exec(printed) ?? []
+    const figures = all.match(/\d+(?= ms)|\d+/g)?.map(Number) ?? []
+    assert.equal(figures.length, 8, printed)
+    const [acme, globex] = [figures.slice(0, 4), figures.slice(4)].map(
+      ([answered, overPlan, overShare, p99]) => ({
+        answered,
+        refused: overPlan! + overShare!,
+        overPlan,
+        p99,
+      }),
+    )
+    assert.ok(acme!.answered! >= 10, printed)
+    assert.equal(acme!.refused, 0, printed)
+    assert.ok(globex!.answered! > 50 && globex!.overPlan! > 0, printed)
+    assert.ok(acme!.p99! < globex!.p99!, printed)
+  })
+
   it('prints how to sign in', { skip }, async () => {
     assert.equal(typeof JSON.parse(await pasted('a fresh token')).access_token, 'string')
   })

@@ -9,7 +9,9 @@ import { errorsText } from './errors.ts'
 import { faultyTokens } from './faulty-tokens.ts'
 import { startIngest } from './ingest.ts'
 import { type PageSettings, startPage } from './page-server.ts'
+import { plans, queryQueue } from './plans.ts'
 import { startQuery } from './query.ts'
+import { signIn } from './sign-in.ts'
 import { tourText } from './tour.ts'
 
 /** Names the project to supabase-js, and opens nothing: what it opens is open to all. */
@@ -61,7 +63,11 @@ export async function runDemo(): Promise<number> {
     const { config, problems } = await loadConfig({
       env,
       dotenv: false,
-      options: { ...services, routes: [...services.routes.map(explained), ...errorRoutes('query', errors)] },
+      options: {
+        upstreams: { ...services.upstreams, query: { url: query.url, fairQueue: queryQueue } },
+        routes: [...services.routes.map(explained), ...errorRoutes('query', errors)],
+        limits: plans,
+      },
     })
     if (problems.length > 0 || config === null) {
       return failed(...problems.map(({ place, message }) => `${place} ${message}`))
@@ -114,19 +120,6 @@ function endSignal(): Promise<void> {
     process.on('SIGINT', () => resolve())
     process.on('SIGTERM', () => resolve())
   })
-}
-
-/** Signs in as any client would: through the gateway. */
-async function signIn(gatewayUrl: string, email: string): Promise<string> {
-  const response = await fetch(`${gatewayUrl}/api/v1/auth/token?grant_type=password`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ email, password: demoPassword }),
-  })
-  if (!response.ok)
-    throw new Error(`signing in as ${email} failed: ${response.status} ${await response.text()}`)
-  const { access_token: token } = (await response.json()) as { access_token: string }
-  return token
 }
 
 function report(service: string, line: string): void {

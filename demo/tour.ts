@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { type InspectColor, styleText } from 'node:util'
 import { demoPassword } from './accounts.ts'
 import { errorsPath } from './error-routes.ts'
@@ -42,6 +43,10 @@ export function tourText(tour: Tour): string {
     ),
     step('no token: 401', `curl -i ${question}`),
     step('a user without a company: 403', `curl -i ${bearer(tokens.nadie)} ${question}`),
+    step(
+      'globex asks for twice what the query service can do, acme for five requests a second: 15 s, a line each',
+      loadCommand(url),
+    ),
     step('every error, one curl line each', `curl ${url}${errorsPath}`),
     step(
       'a fresh token, for these are good for an hour',
@@ -58,6 +63,13 @@ export function tourText(tour: Tour): string {
     style('dim', 'Ctrl-C ends all of it.'),
     '',
   ].join('\n')
+}
+
+/** The same Node that runs this, and the file beside this one: as it is here, or as it was built. */
+function loadCommand(url: string): string {
+  const file = import.meta.url.endsWith('.ts') ? './load.ts' : './load.js'
+  const words = [process.execPath, fileURLToPath(new URL(file, import.meta.url)), url]
+  return words.map(word => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
 }
 
 function place(name: string, url: string, what: string): string {

@@ -15,8 +15,13 @@ const out = `${root}dist`
 rmSync(out, { recursive: true, force: true })
 await build({
   absWorkingDir: root,
-  // The worker is the entry of a thread, found by its place beside the others
-  entryPoints: { main: 'src/main.ts', index: 'src/index.ts', worker: 'src/workers/thread.ts' },
+  // The worker is the entry of a thread, and the load a command that the demo prints: found by their place beside the others
+  entryPoints: {
+    main: 'src/main.ts',
+    index: 'src/index.ts',
+    worker: 'src/workers/thread.ts',
+    load: 'demo/load.ts',
+  },
   outdir: out,
   bundle: true,
   splitting: true,

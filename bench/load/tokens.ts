@@ -57,13 +57,21 @@ export function tokenAt(source: TokenSource, index: number): string | null {
 
 /** User and company of a number; about as long as real ones. */
 function ofNumber(number: number): Record<string, unknown> {
-  const digits = String(number).padStart(12, '0')
   return {
     iat: ISSUED_AT,
     exp: ISSUED_AT + 6 * 3600,
-    sub: `8c0f2a6e-51d4-4b7b-8f1d-${digits}`,
-    app_metadata: { provider: 'email', company_id: `3f1d7a52-6a0e-4c0b-9b7e-${digits}` },
+    sub: `8c0f2a6e-51d4-4b7b-8f1d-${digitsOf(number)}`,
+    app_metadata: { provider: 'email', company_id: companyOf(number) },
   }
+}
+
+/** The company that the token of a number names. */
+export function companyOf(number: number): string {
+  return `3f1d7a52-6a0e-4c0b-9b7e-${digitsOf(number)}`
+}
+
+function digitsOf(number: number): string {
+  return String(number).padStart(12, '0')
 }
 
 function signES256(text: string): Buffer {

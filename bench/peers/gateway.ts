@@ -28,6 +28,10 @@ export type GatewayChoice = {
   tls?: { cert: string; key: string; port: number }
   /** Take tokens that the key set of the upstream signs, beside those of the shared secret. */
   keySet?: boolean
+  /** Further keys of the upstream. */
+  upstream?: Record<string, unknown>
+  /** Further keys of the configuration. */
+  config?: Record<string, unknown>
 }
 
 /** Where the routes of `routes` lie: `/api/s0/items/7` to `/api/s9999/items/7`. */
@@ -67,11 +71,16 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
     maxConnections,
     tls,
     keySet,
+    upstream: ofUpstream,
+    config: further,
   } = choice
   const upstream = `http://127.0.0.1:${setting.upstreamPort}`
-  const config = join(setting.directory, `${name}.config.json`)
-  const configured = routes > 0 || maxConnections !== undefined
-  if (configured) await writeFile(config, configuration({ url: upstream, maxConnections }, routes))
+  const file = join(setting.directory, `${name}.config.json`)
+  const configured = routes > 0 || [maxConnections, ofUpstream, further].some(each => each !== undefined)
+  if (configured) {
+    const service = { url: upstream, maxConnections, ...ofUpstream }
+    await writeFile(file, JSON.stringify({ ...configuration(service, routes), ...further }))
+  }
   return start({
     name,
     directory: setting.directory,
@@ -82,7 +91,7 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
       ...nodeArguments,
       program(choice),
       'start',
-      ...(configured ? ['--config', config] : []),
+      ...(configured ? ['--config', file] : []),
     ],
     cwd: root,
     env: {
@@ -101,8 +110,8 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
 }
 
 /** So many routes, each with a path of its own, and the default one of the query service. */
-function configuration(service: { url: string; maxConnections: number | undefined }, routes: number): string {
-  return JSON.stringify({
+function configuration(service: Record<string, unknown>, routes: number): Record<string, unknown> {
+  return {
     upstreams: { service },
     routes: [
       { path: '/api/v1/query/*', upstream: 'service' },
@@ -111,7 +120,7 @@ function configuration(service: { url: string; maxConnections: number | undefine
         upstream: 'service',
       })),
     ],
-  })
+  }
 }
 
 function program(choice: GatewayChoice): string {

@@ -34,13 +34,46 @@ export const haproxyNoDelay: Contender = {
   ...haproxyLog,
   name: 'haproxy-no-delay',
   label: 'HAProxy, jwt_verify, log on, http-no-delay',
-  start: setting => startHaproxy('haproxy-no-delay', setting, true, 'option http-no-delay'),
+  start: setting => startHaproxy('haproxy-no-delay', setting, true, { option: 'option http-no-delay' }),
 }
 
-async function startHaproxy(name: string, setting: Setting, logs: boolean, option = ''): Promise<Running> {
+/**
+ * So many requests/s for each company, and the server gets no more at a time than it works on; beyond that they wait
+ * here. A request that is refused is not tracked: it would count, and whoever asks too often would get nothing at all.
+ */
+export function haproxyLimited(perSecond: number, slots: number): Contender {
+  return {
+    ...haproxyLog,
+    name: 'haproxy-stick-table',
+    label: `HAProxy, stick-table: ${perSecond}/s for each company; maxconn ${slots}`,
+    about:
+      `${ABOUT} One line a request to a file. A stick-table by company, from the token, refuses what is more than ` +
+      `${perSecond / 10} requests in a tenth of a second; \`maxconn ${slots}\` for the server.`,
+    start: setting =>
+      startHaproxy('haproxy-stick-table', setting, true, {
+        frontend: `
+  http-request deny deny_status 429 if { var(txn.company),table_http_req_rate(companies) ge ${perSecond / 10} }
+  http-request track-sc0 var(txn.company) table companies`,
+        server: `maxconn ${slots}`,
+        end: `
+backend companies
+  stick-table type string len 64 size 100k expire 10s store http_req_rate(100ms)`,
+      }),
+  }
+}
+
+/** Lines beside those that all have. */
+type Further = { option?: string; frontend?: string; server?: string; end?: string }
+
+async function startHaproxy(
+  name: string,
+  setting: Setting,
+  logs: boolean,
+  further: Further = {},
+): Promise<Running> {
   const port = await freePort()
   const file = join(setting.directory, `${name}.cfg`)
-  await writeFile(file, configuration(port, setting.upstreamPort, logs, option))
+  await writeFile(file, configuration(port, setting.upstreamPort, logs, further))
   const process = start({
     name,
     directory: setting.directory,
@@ -52,7 +85,8 @@ async function startHaproxy(name: string, setting: Setting, logs: boolean, optio
 }
 
 // The signature is computed as HS256 whatever the token's header says, which saves reading that header.
-function configuration(port: number, upstreamPort: number, logs: boolean, option: string): string {
+function configuration(port: number, upstreamPort: number, logs: boolean, further: Further): string {
+  const { option = '', frontend = '', server = '', end = '' } = further
   return `
 global
   nbthread 1
@@ -81,6 +115,7 @@ frontend edge
   http-request set-var(txn.company) var(txn.token),jwt_payload_query('$.app_metadata.company_id')
   http-request deny deny_status 403 unless { var(txn.company) -m len gt 0 }
   http-request set-var(txn.email) var(txn.token),jwt_payload_query('$.email')
+  ${frontend}
   http-request del-header X-User-Email
   http-request set-header X-Company-ID %[var(txn.company)]
   http-request set-header X-User-ID %[var(txn.user)]
@@ -89,6 +124,7 @@ frontend edge
 
 backend service
   http-reuse always
-  server upstream 127.0.0.1:${upstreamPort}
+  server upstream 127.0.0.1:${upstreamPort} ${server}
+${end}
 `
 }

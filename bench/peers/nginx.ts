@@ -32,6 +32,23 @@ export const nginxUnbuffered: Contender = {
     startProxy('nginx-unbuffered', setting, { directives: '', location: 'proxy_buffering off;' }),
 }
 
+/** So many requests/s for each company, which it knows from a header: it verifies no tokens by itself. */
+export function nginxLimited(perSecond: number, burst: number): Contender {
+  return {
+    ...nginx,
+    name: 'nginx-limit-req',
+    label: `nginx, limit_req: ${perSecond}/s for each company`,
+    about:
+      `One worker, keep-alive upstream; no token is verified and no line written. \`limit_req\` by the company that a header ` +
+      `names, ${perSecond} requests/s and ${burst} at once.`,
+    start: setting =>
+      startProxy('nginx-limit-req', setting, {
+        directives: `limit_req_zone $http_x_company_id zone=companies:10m rate=${perSecond}r/s;`,
+        location: `limit_req zone=companies burst=${burst} nodelay; limit_req_status 429; limit_req_log_level info;`,
+      }),
+  }
+}
+
 export const nginxNjs: Contender = {
   name: 'nginx-njs',
   label: 'nginx + njs (no log)',

@@ -4,6 +4,7 @@ import type { Load } from '../load/drive.ts'
 import type { TokenSource } from '../load/tokens.ts'
 import type { WrkLoad } from '../load/wrk.ts'
 import { gateway, ROUTES_PATH } from '../peers/gateway.ts'
+import { sharing, THREE_RULES } from '../peers/limited-gateway.ts'
 import type { Entry } from '../race.ts'
 import type { Run } from '../run.ts'
 import { ANSWER, MEGABYTE, PATHS, STREAM_BYTES, TEN_KILOBYTES } from '../upstream/service.ts'
@@ -18,6 +19,8 @@ export type Race = {
   overReference?: boolean
   /** The gateway and its loads may use two cores. */
   twoCores?: boolean
+  /** Processes of each contender, one after the other: what V8 makes of the same code differs from one to the next. */
+  processes?: number
   entries: (run: Pick<Run, 'sources'>) => Entry[]
 }
 
@@ -30,6 +33,38 @@ const SMALL: WrkLoad = {
   connections: CONNECTIONS,
   question: { method: 'GET', path: PATHS.small, token: true },
   expected: { status: 200, body: ANSWER },
+}
+
+/** What a small request costs with limits, over what it costs without. Nothing is refused, and nothing waits. */
+const LIMITS: Race = {
+  title: 'Limits: small answers, 64 connections, one core',
+  notes: [
+    'The same request by the same company through gateways that differ in one thing. Three rules: a rate with a burst, another one over a minute, a quota of the month. ' +
+      'The queue is adaptive, and has more slots than there are connections. With Redis, all are taken from leases.',
+    'Three processes of each, one after the other, since what V8 makes of the same code differs from one to the next by more than what is measured here. ' +
+      'Turns of a second: ratios are formed round by round, over all processes, and their median counts.',
+  ],
+  reference: 'none',
+  overReference: true,
+  processes: 3,
+  entries: ({ sources }) => {
+    const entry = (name: string, label: string, contender: Contender): Entry => ({
+      name,
+      label,
+      contender: { ...contender, label },
+      load: SMALL,
+    })
+    const named = (name: string, more: Partial<Parameters<typeof gateway>[0]>): Contender =>
+      gateway({ sources, name: `gateway-${name}`, upstream: {}, ...more })
+    const config = { limits: THREE_RULES }
+    const queue = { fairQueue: { minConcurrency: 4 * CONNECTIONS } }
+    return [
+      entry('none', 'without', named('none', {})),
+      entry('rules', 'three rules, local', named('rules', { config })),
+      entry('queue', 'fair queue, not saturated', named('queue', { upstream: queue })),
+      entry('redis', 'three rules, Redis, warm leases', sharing(named('redis', {}), { sources, config })),
+    ]
+  },
 }
 
 export const RACES: Record<string, Race> = {
@@ -128,6 +163,7 @@ export const RACES: Record<string, Race> = {
       },
     ],
   },
+  limits: LIMITS,
   many: {
     title: 'Many routes, many companies: small answers, 64 connections, one core',
     notes: [

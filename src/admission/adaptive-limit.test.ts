@@ -13,12 +13,12 @@ import { AdaptiveLimit, LIMIT_FIELDS, type LimitBounds } from './adaptive-limit.
 class Flood {
   readonly limit: AdaptiveLimit
   readonly upstream: SimulatedUpstream
-  readonly #simulation = new Simulation()
+  readonly simulation = new Simulation()
   #inUse = 0
 
   constructor(slots: number, serviceTime: ServiceTime, bounds: LimitBounds = { min: 2, max: 1000 }) {
     this.limit = new AdaptiveLimit(bounds)
-    this.upstream = new SimulatedUpstream(this.#simulation, slots, serviceTime)
+    this.upstream = new SimulatedUpstream(this.simulation, slots, serviceTime)
   }
 
   /** Runs on for so many seconds: the mean of the limit, and the part of the upstream's slots that worked. */
@@ -28,7 +28,7 @@ class Flood {
     let sum = 0
     for (let tick = 0; tick < seconds * 10; tick++) {
       this.#fill()
-      this.#simulation.runUntil(this.#simulation.now + 100)
+      this.simulation.runUntil(this.simulation.now + 100)
       sum += this.limit.limit
     }
     const busy = (upstream.busy - before) / (upstream.slots * seconds * 1000)
@@ -37,11 +37,11 @@ class Flood {
 
   #fill(): void {
     while (this.#inUse < this.limit.limit) {
-      const sentAt = this.#simulation.now
+      const sentAt = this.simulation.now
       const inUse = ++this.#inUse
       this.upstream.request(() => {
         this.#inUse--
-        const { now } = this.#simulation
+        const { now } = this.simulation
         this.limit.observe(now - sentAt, inUse, now)
         this.#fill()
       })
@@ -126,6 +126,30 @@ describe('the limit at an upstream that changes', () => {
     flood.run(30)
     for (let minute = 0; minute < 5; minute++) assert.ok(flood.run(60).limit > 34)
   })
+
+  for (const [every, lasts] of [
+    [3000, 400],
+    [5000, 1500],
+  ] as const) {
+    test(`is not brought down when all of it stands still for ${lasts} ms now and then`, () => {
+      const random = randomOf(2)
+      const flood = new Flood(40, () => endsAfterStalls(flood.simulation.now, 160 + 80 * random()))
+      const stalls: { from: number; to: number }[] = []
+      for (let at = 0; at < 400_000; ) {
+        const from = at - Math.log(1 - random()) * every
+        at = from - Math.log(1 - random()) * lasts
+        stalls.push({ from, to: at })
+      }
+      const endsAfterStalls = (now: number, takes: number): number => {
+        const stall = stalls.find(({ from, to }) => from <= now + takes && now + takes < to)
+        return stall === undefined ? takes : stall.to - now
+      }
+      flood.run(30)
+      const { limit, busy } = flood.run(270)
+      assertWithin(limit, 40, 0.1)
+      assert.ok(busy > 0.93, `busy ${busy}`)
+    })
+  }
 })
 
 describe('an upstream that is not given all it can take', () => {

@@ -9,6 +9,8 @@
  * where three quarters are still too many, the limit falls to three quarters, and the next look is at less.
  *
  * Latencies are averaged as logarithms, so that one answer of a minute among a hundred of 50 ms says what one should.
+ * Where all answers of a moment come late, since the service or its host stood still, one window says what it should not:
+ * what was never seen before counts when the next window sees it, too. A queue inside lasts, a stall does not.
  *
  * Pure: time is the caller's, in milliseconds. The state is an array of numbers, which may lie in shared memory.
  */
@@ -19,7 +21,7 @@ export interface LimitBounds {
 }
 
 /** Numbers of state: the length of the array that is handed in. */
-export const LIMIT_FIELDS = 18
+export const LIMIT_FIELDS = 19
 
 const INITIAL = 20
 /** The part of the limit at which the baseline is measured. */
@@ -49,6 +51,8 @@ const LOG_PROBED = -Math.log(PROBED)
 const GROWTH = 1.5
 /** Standard errors by which answers must take longer. */
 const SURE = 2
+/** The same, shorter than at a part of the limit. They cannot, so the baseline is too high. */
+const SURELY_SHORTER = 3
 const MIN_SAMPLES = 24
 /** Where answers come fast, a window takes in more of them. */
 const MIN_WINDOW_MS = 250
@@ -73,6 +77,8 @@ const BASE_SQUARES = 15
 const BASELINE_ERROR = 16
 /** 1: the baseline is of one look, in which it changed. */
 const DOUBTFUL = 17
+/** By how much answers took longer in the last window, where that may have been a stall; 0: it was none. */
+const STALL = 18
 
 /** Values of PHASE. In the first ones the limit is what it is but for probing. */
 const UNKNOWN = 0
@@ -130,8 +136,17 @@ export class AdaptiveLimit {
     const state = this.#state
     const limit = state[LIMIT]!
     state[LATENCY] = state[LOAD_SUM]! / state[LOAD_COUNT]!
-    const longer = state[LATENCY] - state[BASELINE]!
+    const seen = state[LATENCY] - state[BASELINE]!
     const error = squaredError(state[LOAD_COUNT]!, state[LOAD_SUM]!, state[LOAD_SQUARES]!)
+    const sudden = surely(seen - Math.max(0, state[LONGER]!), error) > FAR
+    if (sudden && state[SETTLED] === 1 && state[STALL] === 0) {
+      state[STALL] = seen
+      return this.#begin(now)
+    }
+    const longer = state[STALL] === 0 ? seen : Math.min(seen, state[STALL]!)
+    state[STALL] = 0
+    if (-longer > SURELY_SHORTER * Math.sqrt(error + state[BASELINE_ERROR]!))
+      state[BASELINE]! += longer * BLEND_FALLEN
     const smoothed = state[LONGER]! + (longer - state[LONGER]!) * SMOOTHING
     state[LONGER] = smoothed
     state[WINDOWS]!++
