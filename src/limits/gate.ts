@@ -81,11 +81,25 @@ export class Gate {
 
   #granted(exchange: Exchange, next: Handler, levels: readonly Taken[], now: number): Reply | Promise<Reply> {
     this.#tell(exchange, levels, this.#meters.length, now)
-    if (this.#settlesLater) {
-      const granted = this.#meters.map((_, index) => levels[index]! >= 0)
-      exchange.onEnd(ended => this.#settle(ended, granted))
+    if (!this.#settlesLater) return next(exchange)
+    const granted = this.#meters.map((_, index) => levels[index]! >= 0)
+    exchange.onEnd(ended => this.#settle(ended, granted))
+    return exchange.upgrade ? this.#passHandshake(exchange, next, granted) : next(exchange)
+  }
+
+  /**
+   * It asks for a WebSocket, which anybody can do of any service: until it has one, it is a request like any other.
+   * @param granted changed where slots are free before the end
+   */
+  async #passHandshake(exchange: Exchange, next: Handler, granted: boolean[]): Promise<Reply> {
+    const reply = await next(exchange)
+    if (reply.status !== 101 || exchange.outcome !== null) return reply
+    for (const [index, { rule }] of this.#meters.entries()) {
+      if (rule.kind !== 'slots' || rule.of !== 'requests' || !granted[index]) continue
+      granted[index] = false
+      this.#meters[index]!.giveBack(1, Date.now())
     }
-    return next(exchange)
+    return reply
   }
 
   /** What the rules before the one that refused had granted is given back. */
