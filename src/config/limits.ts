@@ -42,7 +42,7 @@ const clientRule = rule.pick({ name: true, burst: true, dryRun: true }).extend({
 })
 
 const plan = z.strictObject({
-  weight: z.number().positive().max(1_000).default(1).describe('share of a fair queue'),
+  weight: z.number().min(0.001).max(1_000).default(1).describe('share of a fair queue'),
   rules: z.array(rule).default([]),
 })
 
@@ -67,15 +67,23 @@ export const limitsSchema = z.strictObject({
     .describe('counters in use at a time, about 71 bytes each'),
 })
 
+/** Quotas count in thousandths. */
+const MIN_WEIGHT = 0.001
+
 /** What a request of a route counts in rules whose unit is cost. */
 export const costSchema = z.union([
   z
     .number()
-    .positive()
+    .min(MIN_WEIGHT)
     .max(1e9)
     .transform(weight => ({ weight, header: undefined, event: undefined })),
   z.strictObject({
-    weight: z.number().positive().max(1e9).default(1).describe('until, or unless, the service says better'),
+    weight: z
+      .number()
+      .min(MIN_WEIGHT)
+      .max(1e9)
+      .default(1)
+      .describe('until, or unless, the service says better'),
     header: z
       .string()
       .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, 'is no header name: letters, digits and hyphens only')
