@@ -115,14 +115,12 @@ export class Gate {
   /** @param known how many of the meters have been asked */
   #tell(exchange: Exchange, levels: readonly Taken[], known: number, now: number): void {
     if (this.#told.length === 0) return
+    const { text, least } = rateLimitField(this.#meters, levels, known, now)
+    const fields = ['RateLimit-Policy', this.#policy, 'RateLimit', text]
     const before = exchange.limitFields
-    const fields = [
-      'RateLimit-Policy',
-      this.#policy,
-      'RateLimit',
-      rateLimitField(this.#meters, levels, known, now),
-    ]
-    exchange.limitFields = before.length === 0 ? fields : [...before, ...fields]
+    if (before.length === 0) exchange.limitFields = fields
+    else exchange.limitFields = least < exchange.leastLeft ? [...fields, ...before] : [...before, ...fields]
+    exchange.leastLeft = Math.min(exchange.leastLeft, least)
   }
 
   /** The exchange has ended: slots are free, and what it took is known. */
