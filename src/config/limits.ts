@@ -11,6 +11,9 @@ const claimPath = z
   .string()
   .regex(/^[^.\s]+(\.[^.\s]+)*$/, 'is no claim path: write names joined by dots, like app_metadata.plan')
 
+/** Unless the configuration says otherwise, also where it has no limits yet. */
+export const DEFAULT_MAX_KEYS = 1_000_000
+
 export const UNITS = ['requests', 'cost', 'bytesIn', 'bytesOut'] as const
 export const SUBJECTS = ['company', 'user', 'ip'] as const
 export const CALENDAR = ['day', 'month'] as const
@@ -63,7 +66,7 @@ export const limitsSchema = z.strictObject({
     .int()
     .min(1_000)
     .max(25_000_000)
-    .default(1_000_000)
+    .default(DEFAULT_MAX_KEYS)
     .describe('counters in use at a time, about 71 bytes each'),
 })
 
