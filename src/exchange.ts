@@ -187,6 +187,8 @@ export class Exchange {
   // Written by policies/rate-limit and policies/client-limit
   /** Fields of its answer, whatever that will be, flat: what is left of its limits. */
   limitFields: readonly string[] = NO_FIELDS
+  /** What is left of the one in front of them, as a part of it. */
+  leastLeft = 1
   /** Names of the rules that refused it, or would have if they were enforced. */
   violated: readonly string[] = NO_FIELDS
 

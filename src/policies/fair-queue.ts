@@ -7,6 +7,7 @@ import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
 import type { Gate } from '../admission/gate.ts'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
+import { networkOf } from '../limits/address.ts'
 
 export function fairQueue(gate: Gate): Policy {
   return function fairQueue(exchange, next) {
@@ -32,9 +33,9 @@ function send(exchange: Exchange, gate: Gate, inUse: number, next: Handler): Rep
   return replied
 }
 
-/** Who shares. Those without a company are each their own: a user, else an address. */
+/** Who shares. Those without a company are each their own: a user, else an address, of IPv6 a network. */
 function groupOf({ identity, client }: Exchange): string {
-  if (identity === null) return `address ${client.ip}`
+  if (identity === null) return `address ${networkOf(client.ip)}`
   return identity.companyId === null ? `user ${identity.userId}` : `company ${identity.companyId}`
 }
 
