@@ -79,6 +79,8 @@ export interface Client {
 export interface RequestBody extends BodySource {
   /** Bytes taken in so far. */
   readonly received: number
+  /** `performance.now()` when the last of it arrived; 0: it has not. */
+  readonly completedAt: number
   /** Sets the most bytes this body may have; beyond it the flow breaks with `body_too_large`. */
   limit(bytes: number): void
   /** All of it, when it has arrived already, in one piece, and nobody has begun to take it; else null. */

@@ -80,6 +80,18 @@ describe('a handshake', () => {
   })
 })
 
+test('a plan that many name and nobody has made does not fill the log, nor the memory of limits', async () => {
+  const ask = async (n: number): Promise<void> => {
+    const metadata = { company_id: `typo-${n}`, plan: `made-up-${n}` }
+    const headers = bearer(token(claims({ sub: `user-${n}`, app_metadata: metadata })))
+    assert.equal((await send(`${gateway.url}/api/x`, { headers })).status, 200)
+  }
+  for (let n = 0; n < 240; n += 20) await Promise.all(Array.from({ length: 20 }, (_, i) => ask(n + i)))
+  await gateway.logged(() => gateway.log.filter(({ status_code }) => status_code === 200).length >= 240)
+  const lines = gateway.log.filter(({ plan }) => String(plan).startsWith('made-up-'))
+  assert.equal(lines.length, 100)
+})
+
 describe('POST /api/v1/tickets', () => {
   test('is held against the limits per address, for it has tokens verified as well', async context => {
     const guarded = await startConfigured({

@@ -32,7 +32,7 @@ export class LocalStore implements LimitStore {
   }
 
   meter(rule: Rule, subject: string): Meter {
-    const name = `${rule.name}|${countedBy(rule)}|${subject}`
+    const name = meterName(rule, subject)
     switch (rule.kind) {
       case 'rate':
         return new RateMeter(rule, this.#counters, this.#counters.key(name))
@@ -44,9 +44,12 @@ export class LocalStore implements LimitStore {
   }
 }
 
-/** What a counter means: two plans may have rules of one name and another kind, whose numbers have nothing in common. */
-function countedBy(rule: Rule): string {
-  return rule.kind === 'slots' ? rule.of : `${rule.kind} ${rule.unit}`
+/**
+ * Under what name something is counted. Two plans may have rules of one name and another kind, whose numbers have nothing in
+ * common; of the same kind they share them.
+ */
+export function meterName(rule: Rule, subject: string): string {
+  return `${rule.name}|${rule.kind === 'slots' ? rule.of : `${rule.kind} ${rule.unit}`}|${subject}`
 }
 
 /**

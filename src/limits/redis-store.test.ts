@@ -273,7 +273,7 @@ describe('limits in Redis', { skip }, () => {
     await client.call('ACL', 'SETUSER', 'default', '+evalsha', '+eval')
     await until('it is asked again', async () => {
       await take(meter)
-      return (await client.exists('nyro:rate{rule|company:acme}')) === 1
+      return (await client.exists('nyro:rate{rule|rate requests|company:acme}')) === 1
     })
   })
 })
