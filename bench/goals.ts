@@ -142,7 +142,7 @@ export const GOALS: readonly Goal[] = [
     scenario: 'limits',
     what: 'CPU, three rules from warm leases of Redis over none',
     entry: 'redis',
-    against: 'none',
+    against: 'redis-none',
     limit: 1.06,
   }),
   cpu({

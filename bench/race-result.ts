@@ -42,9 +42,9 @@ export function raceResult(text: RaceText, entries: Entry[], { samples, faults }
         'RSS MiB',
         overReference ? `CPU / ${referenceLabel}` : `${referenceLabel} CPU / this`,
       ],
-      rows: finishers.map(({ name, label }) => {
+      rows: finishers.map(({ name, label, over = reference }) => {
         const ratio = overReference
-          ? ratioOf(samples, name, reference, 'cpu')
+          ? ratioOf(samples, name, over, 'cpu')
           : ratioOf(samples, reference, name, 'cpu')
         return [
           label,

@@ -18,6 +18,8 @@ export type Entry = {
   label: string
   contender: Contender
   load: Load
+  /** The entry that this one is compared with, where it is another one than the race's. */
+  over?: string
   /** So many threads must share the work, or the entry is not what it says. */
   threads?: number
 }

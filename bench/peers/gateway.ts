@@ -30,8 +30,8 @@ export type GatewayChoice = {
   keySet?: boolean
   /** Further keys of the upstream. */
   upstream?: Record<string, unknown>
-  /** Further keys of the configuration. */
-  config?: Record<string, unknown>
+  /** A configuration with that upstream, or keys that take the place of those of the default one. */
+  config?: (upstreamUrl: string) => Record<string, unknown>
 }
 
 /** Where the routes of `routes` lie: `/api/s0/items/7` to `/api/s9999/items/7`. */
@@ -79,7 +79,7 @@ export async function startGateway(choice: GatewayChoice, setting: Setting, port
   const configured = routes > 0 || [maxConnections, ofUpstream, further].some(each => each !== undefined)
   if (configured) {
     const service = { url: upstream, maxConnections, ...ofUpstream }
-    await writeFile(file, JSON.stringify({ ...configuration(service, routes), ...further }))
+    await writeFile(file, JSON.stringify({ ...configuration(service, routes), ...further?.(upstream) }))
   }
   return start({
     name,

@@ -21,6 +21,36 @@ export const THREE_RULES = {
   },
 }
 
+export type LimitedRoute = 'none' | 'rules' | 'queue'
+
+const BASE = '/api/v1'
+export const LIMITED_PATHS: Readonly<Record<LimitedRoute, string>> = {
+  none: `${BASE}/query/echo-small`,
+  rules: `${BASE}/rules/echo-small`,
+  queue: `${BASE}/queue/echo-small`,
+}
+/** Far more than there are connections: the queue finds its slots free, and the limit stays where it is. */
+const SLOTS = 256
+
+/** One process, and routes that differ in what stands in front of the same service. */
+export function limitedGateway(choice: GatewayChoice): Contender {
+  return gateway({ ...choice, config: limitedConfig(choice) })
+}
+
+function limitedConfig({ config }: GatewayChoice): (url: string) => Record<string, unknown> {
+  const rules = THREE_RULES.plans.plan.rules.map(rule => ({ ...rule, routes: ['rules'] }))
+  return url => ({
+    upstreams: { plain: { url }, queued: { url, fairQueue: { minConcurrency: SLOTS } } },
+    routes: [
+      { name: 'none', path: `${BASE}/query/*`, upstream: 'plain' },
+      { name: 'rules', path: `${BASE}/rules/*`, upstream: 'plain' },
+      { name: 'queue', path: `${BASE}/queue/*`, upstream: 'queued' },
+    ],
+    limits: { ...THREE_RULES, plans: { plan: { rules } } },
+    ...config?.(url),
+  })
+}
+
 /** The same gateway, with its limits in a Redis of its own, which shares the core of the load. */
 export function sharing(contender: Contender, choice: GatewayChoice): Contender {
   const { name } = contender
@@ -40,8 +70,8 @@ export function sharing(contender: Contender, choice: GatewayChoice): Contender 
         command: ['redis-server', '--port', String(port), '--bind', '127.0.0.1', '--save', ''],
       })
       await ready(redis, port)
-      const config = { ...choice.config, redis: { url: `redis://127.0.0.1:${port}` } }
-      const running = await gateway({ ...choice, name, upstream: {}, config }).start(setting)
+      const config = () => ({ redis: { url: `redis://127.0.0.1:${port}` } })
+      const running = await limitedGateway({ ...choice, name, config }).start(setting)
       const { process } = running
       const stop: typeof process.stop = async signal => {
         await process.stop(signal)

@@ -4,7 +4,7 @@ import type { Load } from '../load/drive.ts'
 import type { TokenSource } from '../load/tokens.ts'
 import type { WrkLoad } from '../load/wrk.ts'
 import { gateway, ROUTES_PATH } from '../peers/gateway.ts'
-import { sharing, THREE_RULES } from '../peers/limited-gateway.ts'
+import { LIMITED_PATHS, type LimitedRoute, limitedGateway, sharing } from '../peers/limited-gateway.ts'
 import type { Entry } from '../race.ts'
 import type { Run } from '../run.ts'
 import { ANSWER, MEGABYTE, PATHS, STREAM_BYTES, TEN_KILOBYTES } from '../upstream/service.ts'
@@ -39,30 +39,29 @@ const SMALL: WrkLoad = {
 const LIMITS: Race = {
   title: 'Limits: small answers, 64 connections, one core',
   notes: [
-    'The same request by the same company through gateways that differ in one thing. Three rules: a rate with a burst, another one over a minute, a quota of the month. ' +
-      'The queue is adaptive, and has more slots than there are connections. With Redis, all are taken from leases.',
-    'Three processes of each, one after the other, since what V8 makes of the same code differs from one to the next by more than what is measured here. ' +
-      'Turns of a second: ratios are formed round by round, over all processes, and their median counts.',
+    'Each is compared with a route of the same process that differs in nothing else: from one process to the next V8 makes so different code of the same source that it would hide what is ' +
+      'measured. Three rules: a rate with a burst, another one over a minute, a quota of the month. The queue is adaptive, and has more slots than there are connections.',
+    'Three processes of each, one after the other, and turns of a second: ratios are formed round by round, over all processes, and their median counts. ' +
+      'A Redis that has to wait for its core grants late; then leases run out, and are not warm.',
   ],
   reference: 'none',
   overReference: true,
   processes: 3,
   entries: ({ sources }) => {
-    const entry = (name: string, label: string, contender: Contender): Entry => ({
+    const local = limitedGateway({ sources, name: 'gateway-limits' })
+    const shared = sharing(limitedGateway({ sources, name: 'gateway-redis' }), { sources })
+    const entry = (name: string, label: string, contender: Contender, route: LimitedRoute): Entry => ({
       name,
       label,
-      contender: { ...contender, label },
-      load: SMALL,
+      contender,
+      load: { ...SMALL, question: { ...SMALL.question, path: LIMITED_PATHS[route] } },
     })
-    const named = (name: string, more: Partial<Parameters<typeof gateway>[0]>): Contender =>
-      gateway({ sources, name: `gateway-${name}`, upstream: {}, ...more })
-    const config = { limits: THREE_RULES }
-    const queue = { fairQueue: { minConcurrency: 4 * CONNECTIONS } }
     return [
-      entry('none', 'without', named('none', {})),
-      entry('rules', 'three rules, local', named('rules', { config })),
-      entry('queue', 'fair queue, not saturated', named('queue', { upstream: queue })),
-      entry('redis', 'three rules, Redis, warm leases', sharing(named('redis', {}), { sources, config })),
+      entry('none', 'without', local, 'none'),
+      entry('rules', 'three rules, local', local, 'rules'),
+      entry('queue', 'fair queue, not saturated', local, 'queue'),
+      { ...entry('redis', 'three rules, Redis, warm leases', shared, 'rules'), over: 'redis-none' },
+      entry('redis-none', 'the same process, without', shared, 'none'),
     ]
   },
 }
