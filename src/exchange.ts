@@ -79,6 +79,8 @@ export interface Client {
 export interface RequestBody extends BodySource {
   /** Bytes taken in so far. */
   readonly received: number
+  /** `performance.now()` when the last of it arrived; 0: it has not. */
+  readonly completedAt: number
   /** Sets the most bytes this body may have; beyond it the flow breaks with `body_too_large`. */
   limit(bytes: number): void
   /** All of it, when it has arrived already, in one piece, and nobody has begun to take it; else null. */
@@ -187,6 +189,8 @@ export class Exchange {
   // Written by policies/rate-limit and policies/client-limit
   /** Fields of its answer, whatever that will be, flat: what is left of its limits. */
   limitFields: readonly string[] = NO_FIELDS
+  /** What is left of the one in front of them, as a part of it. */
+  leastLeft = 1
   /** Names of the rules that refused it, or would have if they were enforced. */
   violated: readonly string[] = NO_FIELDS
 

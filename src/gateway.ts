@@ -28,9 +28,11 @@ import type { LimitStore } from './limits/meter.ts'
 import { pipelineOf } from './pipeline.ts'
 import type { SignOut } from './policies/auth-service.ts'
 import { blockedAddresses } from './policies/blocked.ts'
-import { CORS_FIELDS, cors, isPreflight } from './policies/cors.ts'
+import { clientLimit } from './policies/client-limit.ts'
+import { CORS_FIELDS, cors, isPreflight, LIMIT_FIELDS } from './policies/cors.ts'
 import { IDENTITY_HEADERS } from './policies/identity-headers.ts'
 import { problems } from './policies/problems.ts'
+import { refusalWith } from './policies/rate-limit.ts'
 import { problemReply } from './problem.ts'
 import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
@@ -166,7 +168,14 @@ export function buildGateway(
     return compile(route, crossOrigin, compose(policies, terminalOf(route)))
   })
   const services = serviceRoutes(config, { ready: shared.ready ?? ready, draining })
-  if (tickets !== null) services.push(ticketRoute(config, verifier, blocks, tickets))
+  const refuse = refusalWith('rate_limited')
+  if (tickets !== null) {
+    const rules = limits?.rulesOf({ name: undefined, path: config.tickets.path }, refuse) ?? null
+    services.push(ticketRoute(config, verifier, blocks, tickets, rules))
+  }
+  const guards = [blockedAddresses(blocks)]
+  if (limits !== null && limits.clients.length > 0)
+    guards.push(clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)))
   const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
@@ -175,7 +184,7 @@ export function buildGateway(
     methods: new Set(methods),
     headers: [],
     crossOrigin: config.cors !== false,
-    handle: compose([...frame(methods), ...(probe ? [] : [blockedAddresses(blocks)]), ...policies], handle),
+    handle: compose([...frame(methods), ...(probe ? [] : guards), ...policies], handle),
   }))
   return {
     // Routes of the configuration come first, so that they may take a path such as `/` for themselves.
@@ -203,7 +212,8 @@ export function buildGateway(
 
   /** What stands around answers that no route gives. */
   function frame(methods: readonly string[] | null): Policy[] {
-    return config.cors === false ? [problems()] : [cors(config.cors, methods), problems()]
+    const more = limits === null ? [] : LIMIT_FIELDS
+    return config.cors === false ? [problems()] : [cors(config.cors, methods, more), problems()]
   }
 
   function terminalOf(route: RouteConfig): Handler {

@@ -11,7 +11,8 @@ import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { connect, socketService } from './support/websocket.ts'
 
-const AWAY = 'Redis is away: this gateway decides alone'
+/** What serves tells everybody later, once for a while that it lasts; this is said at once. */
+const AWAY = 'The main thread has lost Redis'
 
 const skip = await needsRedis()
 const WITHIN = 2_000
@@ -33,7 +34,7 @@ describe('gateways that share a Redis', { skip, timeout: 120_000 }, () => {
           { path: '/live', upstream: service.url },
         ],
       },
-      { GATEWAY_ADMIN_PORT: '0' },
+      { GATEWAY_ADMIN_PORT: '0', GATEWAY_LOG_LEVEL: 'debug' },
     )
 
   before(async () => {

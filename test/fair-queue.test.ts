@@ -162,6 +162,30 @@ test('without a company addresses share, and one user is another than the next',
   await Promise.all([...flood, ...others])
 })
 
+test('addresses of one IPv6 network share as one, however many of them somebody uses', async context => {
+  const upstream = await holding(context)
+  const gateway = await queued(
+    context,
+    upstream.url,
+    { concurrency: 1, queueTimeout: 30 },
+    {
+      server: { trustedProxies: ['127.0.0.1'] },
+      routes: [{ path: '/*', upstream: 'service', auth: 'none' }],
+    },
+  )
+  const from = (ip: string, path: string): Promise<Answer> =>
+    send(`${gateway.url}${path}`, { headers: { 'x-forwarded-for': ip } })
+  const flood = Array.from({ length: 16 }, (_, n) => from(`2001:db8::${n + 1}`, '/flood'))
+  await gateway.waiting(15)
+  const other = Array.from({ length: 5 }, () => from('2001:db8:0:1::1', '/other'))
+  await gateway.waiting(20)
+  const order: string[] = []
+  for (let n = 0; n < 10; n++) order.push((await answerNext(upstream)).target)
+  assert.ok(order.filter(target => target === '/other').length >= 3, `served ${order}`)
+  for (let n = 0; n < 11; n++) await answerNext(upstream)
+  await Promise.all([...flood, ...other])
+})
+
 test('a full queue refuses the company that fills it, and says when to come again', async context => {
   const upstream = await holding(context)
   const gateway = await queued(context, upstream.url, { concurrency: 2, queueSize: 8, queueTimeout: 30 })

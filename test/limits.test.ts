@@ -378,6 +378,39 @@ describe('without a token', () => {
 })
 
 describe('in front of tokens', () => {
+  test('a limit per address stands with those of the plan, the one that binds first in front', async context => {
+    const both = await startConfigured({
+      limits: {
+        clients: [{ name: 'client', limit: 4, window: WINDOW }],
+        defaultPlan: 'free',
+        plans: { free: { rules: [{ name: 'burst', limit: 2, window: WINDOW }] } },
+      },
+      routes: [{ path: '/mine', respond: {} }],
+    })
+    context.after(() => both.stop())
+    const headers = company()
+    const fields: string[] = []
+    for (let i = 0; i < 3; i++) {
+      const answer = await send(`${both.url}/mine`, { headers })
+      fields.push(
+        answer
+          .values('ratelimit')
+          .join(', ')
+          .replaceAll(/;t=\d+/g, ''),
+      )
+      const policies = answer.values('ratelimit-policy').join(', ')
+      assert.match(policies, /"client";q=4;w=3600/)
+      assert.match(policies, /"burst";q=2;w=3600/)
+    }
+    assert.deepEqual(fields, [
+      '"burst";r=1, "client";r=3',
+      '"burst";r=0, "client";r=2',
+      '"burst";r=0, "client";r=1',
+    ])
+    const other = await send(`${both.url}/mine`, { headers: company() })
+    assert.match(other.values('ratelimit').join(', '), /^"client";r=0;t=\d+, "burst";r=1;t=\d+$/)
+  })
+
   test('a limit per address spares the verifier, and a proxy that is trusted speaks for its clients', async context => {
     const guarded = await startConfigured({
       server: { trustedProxies: ['127.0.0.2'] },

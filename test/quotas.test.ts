@@ -75,7 +75,10 @@ test('what was written is known even to one that follows a gateway that was kill
   await until('it is written', () => {
     const database = new DatabaseSync(`${directory.path}/usage.db`, { readOnly: true })
     try {
-      return database.prepare("SELECT used FROM quotas WHERE key = 'daily|company:acme'").get()?.used === 4
+      return (
+        database.prepare("SELECT used FROM quotas WHERE key = 'daily|quota requests|company:acme'").get()
+          ?.used === 4
+      )
     } finally {
       database.close()
     }

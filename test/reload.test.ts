@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import http from 'node:http'
 import http2 from 'node:http2'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { bearer, send } from './support/client.ts'
+import { configDirectory } from './support/config.ts'
 import { openConnection } from './support/connection.ts'
-import type { LogRecord } from './support/gateway.ts'
+import { type LogRecord, startGateway } from './support/gateway.ts'
 import { httpUpstream, type ReceivedRequest, whenWhole } from './support/http-upstream.ts'
 import { parseAnswer } from './support/problem.ts'
 import { startReloading, WORKERS } from './support/reloading.ts'
@@ -238,4 +241,29 @@ test('one signal after the other is taken, and the last file counts', async cont
   assert.deepEqual(await answers(`${gateway.url}/x`), ['20'])
   assert.ok(gateway.outcomes().every(({ event }) => event === 'Configuration reloaded'))
   assert.equal((await send(`${gateway.adminUrl}/workers`)).json().length, WORKERS)
+})
+
+test('a file that is just being written, or moved away, is no configuration', async context => {
+  const gateway = await reloading(context, { routes: [respond('/kept', 'kept')] })
+  // As it lies there between the two calls that open a file to write, and write
+  const empty = await gateway.reload('')
+  assert.equal(empty.event, 'Configuration not reloaded: the old one stays')
+  assert.match(problemsOf(empty), /gateway\.config\.json is empty/)
+  assert.deepEqual(await answers(`${gateway.url}/kept`), ['kept'])
+})
+
+test('a file that was found by its name stays the one, also while it is away', async context => {
+  const directory = configDirectory()
+  directory.write('gateway.config.json', { routes: [respond('/kept', 'kept')] })
+  const gateway = await startGateway({ cwd: directory.path, env: { GATEWAY_WORKERS: String(WORKERS) } })
+  context.after(async () => {
+    await gateway.stop()
+    directory.remove()
+  })
+  rmSync(join(directory.path, 'gateway.config.json'))
+  gateway.child.kill('SIGHUP')
+  const record = await gateway.logged(({ event }) => String(event).startsWith('Configuration'))
+  assert.equal(record.event, 'Configuration not reloaded: the old one stays')
+  assert.match(problemsOf(record), /gateway\.config\.json does not exist/)
+  assert.deepEqual(await answers(`${gateway.url}/kept`), ['kept'])
 })

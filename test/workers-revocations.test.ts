@@ -94,6 +94,12 @@ for (const workers of [1, 3]) {
       ['both', { session_id: 'a', user_id: 'b' }, 400, JSON_TYPE],
       ['a company without a name', { company_id: '' }, 400, JSON_TYPE],
       ['an empty name', { session_id: '' }, 400, JSON_TYPE],
+      [
+        'half a character, which no other gateway would be told of',
+        { company_id: 'a\ud800' },
+        400,
+        JSON_TYPE,
+      ],
       ['a number', { user_id: 5 }, 400, JSON_TYPE],
       ['no time', { user_id: 'a', expires_in: 0 }, 400, JSON_TYPE],
       ['an unknown key', { user_id: 'a', expire_in: 5 }, 400, JSON_TYPE],

@@ -11,7 +11,11 @@ import { noRoom } from './blocks.ts'
 import { type AdminReply, jsonBody, NO_CONTENT, problem } from './json-body.ts'
 
 const DAY = 86_400
-const id = z.string().min(1).max(256)
+const id = z
+  .string()
+  .min(1)
+  .max(256)
+  .refine(text => text.isWellFormed())
 const expiry = z
   .number()
   .positive()

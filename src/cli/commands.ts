@@ -27,8 +27,9 @@ export async function start(options: CommandOptions): Promise<number> {
   try {
     gateway = await startAsPlanned(loaded.config, loaded.source, warnings, () => {
       // From the same place: the environment is what it was, what stands in files is read anew.
-      const { directory, env } = loaded.source
-      return loadConfig({ ...options, directory, env })
+      // A file that is away for a moment is missed, not done without.
+      const { directory, env, file } = loaded.source
+      return loadConfig({ ...options, directory, env, file: file?.path ?? options.file })
     })
   } catch (error) {
     process.stderr.write(`nyro-gateway: ${startFailure(error as NodeJS.ErrnoException)}\n`)

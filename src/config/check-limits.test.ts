@@ -119,6 +119,25 @@ describe('is told with its place', () => {
     ],
     ['a weight of nothing', () => problems({ plans: { free: { weight: 0 } } }), /^limits.plans.free.weight/],
     [
+      'a weight so small that turns could not be told apart any more',
+      () => problems({ plans: { free: { weight: 1e-9 } } }),
+      /^limits.plans.free.weight/,
+    ],
+    [
+      'a cost so small that no quota would count it',
+      () => problems({}, [{ path: '/api', respond: {}, cost: { weight: 0.0004 } }]),
+      /^routes\[0\].cost/,
+    ],
+    [
+      'a client rule of the name of a rule of a plan, beside which it stands in answers',
+      () =>
+        problems({
+          plans: { free: { rules: [{ name: 'burst', concurrent: 1 }] } },
+          clients: [{ name: 'burst', limit: 5 }],
+        }),
+      /^limits.clients\[0\].name burst is the name of a rule of plan free/,
+    ],
+    [
       'a client rule without a burst worth the name',
       () => problems({ clients: [{ name: 'c', limit: 5, burst: 0 }] }),
       /^limits.clients\[0\].burst must be at least 1/,

@@ -23,6 +23,7 @@ export function checkLimits({ limits, routes }: GatewayConfig, report: Report): 
   }
   checkWeights(limits, routes, report)
   checkRuleNames(limits.clients, ['limits', 'clients'], report)
+  checkClientNames(limits, report)
   for (const [index, { limit, window, burst }] of limits.clients.entries())
     checkRate({ limit, window, burst }, ['limits', 'clients', index], report)
 }
@@ -46,6 +47,15 @@ function checkRuleNames(rules: readonly { readonly name: string }[], at: Path, r
   for (const [index, { name }] of rules.entries()) {
     if (seen.has(name)) report([...at, index, 'name'], `${name} is the name of another rule of this plan`)
     seen.add(name)
+  }
+}
+
+/** They stand in the same answers. */
+function checkClientNames({ clients, plans }: LimitsConfig, report: Report): void {
+  for (const [index, { name }] of clients.entries()) {
+    const plan = Object.keys(plans).find(plan => plans[plan]!.rules.some(rule => rule.name === name))
+    if (plan !== undefined)
+      report(['limits', 'clients', index, 'name'], `${name} is the name of a rule of plan ${plan}`)
   }
 }
 

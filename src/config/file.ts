@@ -73,6 +73,8 @@ async function importYaml(): Promise<typeof import('yaml')> {
 }
 
 async function readYaml(path: string, text: string): Promise<ConfigFile | Problem> {
+  // What a file is for a moment while it is written anew. A reload would take it for one that wants nothing.
+  if (text.trim() === '') return { place: path, message: 'is empty: write {} if nothing is to be set' }
   const { LineCounter, parseDocument } = await importYaml()
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines })

@@ -28,6 +28,15 @@ test('what needs a restart is named by its keys, and nothing else is', () => {
   assert.deepEqual(restartKeys(fixedOf(running), fixedOf(withFixed(wanted, fixedOf(running)))), [])
 })
 
+test('the memory of limits is made at the start, however many keys are wanted later', () => {
+  const without = fixedOf(parsed({}))
+  const small = fixedOf(parsed({ limits: { maxKeys: 5_000 } }))
+  assert.deepEqual(restartKeys(without, fixedOf(parsed({ limits: {} }), without)), [])
+  assert.deepEqual(restartKeys(small, fixedOf(parsed({ limits: {} }), small)), ['limits.maxKeys'])
+  assert.deepEqual(restartKeys(small, fixedOf(parsed({}), small)), [])
+  assert.equal(withFixed(parsed({ limits: {} }), small).limits?.maxKeys, 5_000)
+})
+
 test('TLS that comes or goes is one key', () => {
   const without = parsed({})
   const having = parsed({ server: { tls: { cert: 'a', key: 'b' } } })

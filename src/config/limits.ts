@@ -11,6 +11,9 @@ const claimPath = z
   .string()
   .regex(/^[^.\s]+(\.[^.\s]+)*$/, 'is no claim path: write names joined by dots, like app_metadata.plan')
 
+/** Unless the configuration says otherwise, also where it has no limits yet. */
+export const DEFAULT_MAX_KEYS = 1_000_000
+
 export const UNITS = ['requests', 'cost', 'bytesIn', 'bytesOut'] as const
 export const SUBJECTS = ['company', 'user', 'ip'] as const
 export const CALENDAR = ['day', 'month'] as const
@@ -42,7 +45,7 @@ const clientRule = rule.pick({ name: true, burst: true, dryRun: true }).extend({
 })
 
 const plan = z.strictObject({
-  weight: z.number().positive().max(1_000).default(1).describe('share of a fair queue'),
+  weight: z.number().min(0.001).max(1_000).default(1).describe('share of a fair queue'),
   rules: z.array(rule).default([]),
 })
 
@@ -63,19 +66,27 @@ export const limitsSchema = z.strictObject({
     .int()
     .min(1_000)
     .max(25_000_000)
-    .default(1_000_000)
+    .default(DEFAULT_MAX_KEYS)
     .describe('counters in use at a time, about 71 bytes each'),
 })
+
+/** Quotas count in thousandths. */
+const MIN_WEIGHT = 0.001
 
 /** What a request of a route counts in rules whose unit is cost. */
 export const costSchema = z.union([
   z
     .number()
-    .positive()
+    .min(MIN_WEIGHT)
     .max(1e9)
     .transform(weight => ({ weight, header: undefined, event: undefined })),
   z.strictObject({
-    weight: z.number().positive().max(1e9).default(1).describe('until, or unless, the service says better'),
+    weight: z
+      .number()
+      .min(MIN_WEIGHT)
+      .max(1e9)
+      .default(1)
+      .describe('until, or unless, the service says better'),
     header: z
       .string()
       .regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/, 'is no header name: letters, digits and hyphens only')

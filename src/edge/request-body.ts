@@ -28,6 +28,7 @@ export interface BodyFeed {
 export class IncomingBody implements RequestBody, Expiring {
   deadline = 0
   received = 0
+  completedAt = 0
   readonly #feed: BodyFeed
   #pace: BodyPace
   #limit = Number.POSITIVE_INFINITY
@@ -155,6 +156,7 @@ export class IncomingBody implements RequestBody, Expiring {
   }
 
   end(trailers: FieldLines): void {
+    this.completedAt = now()
     this.#trailers = trailers
     this.#finish(trailers)
   }

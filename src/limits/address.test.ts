@@ -14,6 +14,10 @@ const cases: readonly [string, string][] = [
   ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ['64:ff9b::192.0.2.33', '64:ff9b:0:0::/64'],
   ['1:2:3:4:5:6:7::', '1:2:3:4::/64'],
+  // IPv4 as some proxies write it
+  ['::ffff:203.0.113.7', '203.0.113.7'],
+  ['::ffff:cb00:7107', '203.0.113.7'],
+  ['0:0:0:0:0:FFFF:203.0.113.7', '203.0.113.7'],
 ]
 
 for (const [ip, network] of cases)

@@ -17,7 +17,7 @@ const field = (levels: readonly { rule: Rule; level: number }[]): string =>
     levels.map(({ level }) => level),
     levels.length,
     NOW,
-  )
+  ).text
 
 test('what holds, in the order of the plan', () => {
   assert.equal(

@@ -29,6 +29,12 @@ function describe(rule: Rule): string {
   }
 }
 
+export interface WhatIsLeft {
+  readonly text: string
+  /** Of the one in front, as a part of all that it grants; below zero: it refused. */
+  readonly least: number
+}
+
 /**
  * The value of `RateLimit`: what is left of each, the one that will bind first in front.
  * @param levels what each meter said; below zero: it refused, and how many milliseconds to wait
@@ -39,7 +45,7 @@ export function rateLimitField(
   levels: readonly Taken[],
   known: number,
   now: number,
-): string {
+): WhatIsLeft {
   let text = ''
   let least = Number.POSITIVE_INFINITY
   for (let index = 0; index < known; index++) {
@@ -54,7 +60,7 @@ export function rateLimitField(
     else text = share < least ? `${item}, ${text}` : `${text}, ${item}`
     if (share < least) least = share
   }
-  return text
+  return { text, least }
 }
 
 function describeLevel(rule: Rule, level: number, now: number): string {

@@ -81,11 +81,25 @@ export class Gate {
 
   #granted(exchange: Exchange, next: Handler, levels: readonly Taken[], now: number): Reply | Promise<Reply> {
     this.#tell(exchange, levels, this.#meters.length, now)
-    if (this.#settlesLater) {
-      const granted = this.#meters.map((_, index) => levels[index]! >= 0)
-      exchange.onEnd(ended => this.#settle(ended, granted))
+    if (!this.#settlesLater) return next(exchange)
+    const granted = this.#meters.map((_, index) => levels[index]! >= 0)
+    exchange.onEnd(ended => this.#settle(ended, granted))
+    return exchange.upgrade ? this.#passHandshake(exchange, next, granted) : next(exchange)
+  }
+
+  /**
+   * It asks for a WebSocket, which anybody can do of any service: until it has one, it is a request like any other.
+   * @param granted changed where slots are free before the end
+   */
+  async #passHandshake(exchange: Exchange, next: Handler, granted: boolean[]): Promise<Reply> {
+    const reply = await next(exchange)
+    if (reply.status !== 101 || exchange.outcome !== null) return reply
+    for (const [index, { rule }] of this.#meters.entries()) {
+      if (rule.kind !== 'slots' || rule.of !== 'requests' || !granted[index]) continue
+      granted[index] = false
+      this.#meters[index]!.giveBack(1, Date.now())
     }
-    return next(exchange)
+    return reply
   }
 
   /** What the rules before the one that refused had granted is given back. */
@@ -101,14 +115,12 @@ export class Gate {
   /** @param known how many of the meters have been asked */
   #tell(exchange: Exchange, levels: readonly Taken[], known: number, now: number): void {
     if (this.#told.length === 0) return
+    const { text, least } = rateLimitField(this.#meters, levels, known, now)
+    const fields = ['RateLimit-Policy', this.#policy, 'RateLimit', text]
     const before = exchange.limitFields
-    const fields = [
-      'RateLimit-Policy',
-      this.#policy,
-      'RateLimit',
-      rateLimitField(this.#meters, levels, known, now),
-    ]
-    exchange.limitFields = before.length === 0 ? fields : [...before, ...fields]
+    if (before.length === 0) exchange.limitFields = fields
+    else exchange.limitFields = least < exchange.leastLeft ? [...fields, ...before] : [...before, ...fields]
+    exchange.leastLeft = Math.min(exchange.leastLeft, least)
   }
 
   /** The exchange has ended: slots are free, and what it took is known. */

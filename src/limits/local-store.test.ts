@@ -8,6 +8,7 @@ import { compileRule, type Rule, remaining, resetIn } from './rules.ts'
 import { Slots } from './slots.ts'
 
 const START = Date.parse('2026-11-27T12:00:00Z')
+const DAY = 86_400_000
 
 function ruleOf(over: Partial<Parameters<typeof compileRule>[0]>, timeZone = 'UTC'): Rule {
   const config = { name: 'r', unit: 'requests', by: 'company', dryRun: false, ...over } as const
@@ -124,6 +125,32 @@ describe('a rate', () => {
     assert.ok(taken(meter, 1, START + 1_001_000) >= 0)
   })
 
+  test('is not owed more than it ever grants, by a clock that was set back or a plan that was slower', () => {
+    const { store } = storeAt(START - DAY)
+    const meter = store.meter(ruleOf({ limit: 10, window: 1 }), 'company:acme')
+    for (let i = 0; i < 11; i++) taken(meter, 1, START)
+    const setBack = START - 3_600_000
+    assert.equal(taken(meter, 1, setBack), -100)
+    assert.ok(taken(meter, 1, setBack + 100) >= 0)
+
+    const slow = store.meter(ruleOf({ limit: 10, window: 3_600 }), 'company:other')
+    for (let i = 0; i < 11; i++) taken(slow, 1, START)
+    const fast = store.meter(ruleOf({ limit: 36_000, window: 3_600, burst: 100 }), 'company:other')
+    assert.equal(taken(fast, 1, START), -100)
+    assert.ok(taken(fast, 1, START + 100) >= 0)
+  })
+
+  test('is not mistaken for a quota, nor a quota of costs for one of requests', () => {
+    const { store } = storeAt()
+    const month = store.meter(ruleOf({ limit: 1_000, window: 'month' }), 'company:acme')
+    store.meter(ruleOf({ limit: 10, window: 60 }), 'company:acme|2026-11').take(1, START)
+    store.meter(ruleOf({ limit: 100, window: 'month', unit: 'cost' }), 'company:acme').take(5, START)
+    assert.equal(taken(month, 1, START), 1)
+    const requests = store.meter(ruleOf({ concurrent: 1 }), 'company:acme')
+    store.meter(ruleOf({ sockets: 1 }), 'company:acme').take(1, START)
+    assert.equal(taken(requests, 1, START), 1)
+  })
+
   test('gives back', () => {
     const meter = meterOf(ruleOf({ limit: 1, window: 60 }))
     assert.ok(taken(meter, 1, START) >= 0)
@@ -160,6 +187,13 @@ describe('a quota', () => {
     assert.ok(taken(meter, 0.4, START) < 0)
     meter.giveBack(0.25, START)
     assert.equal(taken(meter, 0.4, START), 0.95)
+  })
+
+  test('counts small costs as what they are, to a thousandth', () => {
+    const meter = meterOf(ruleOf({ limit: 1, window: 'day', unit: 'cost' }))
+    let passed = 0
+    while (taken(meter, 0.0019, START) >= 0) passed++
+    assert.equal(passed, 500)
   })
 
   test('gives back', () => {

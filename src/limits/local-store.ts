@@ -32,7 +32,7 @@ export class LocalStore implements LimitStore {
   }
 
   meter(rule: Rule, subject: string): Meter {
-    const name = `${rule.name}|${subject}`
+    const name = meterName(rule, subject)
     switch (rule.kind) {
       case 'rate':
         return new RateMeter(rule, this.#counters, this.#counters.key(name))
@@ -42,6 +42,14 @@ export class LocalStore implements LimitStore {
         return new SlotMeter(rule, this.#slots, name)
     }
   }
+}
+
+/**
+ * Under what name something is counted. Two plans may have rules of one name and another kind, whose numbers have nothing in
+ * common; of the same kind they share them.
+ */
+export function meterName(rule: Rule, subject: string): string {
+  return `${rule.name}|${rule.kind === 'slots' ? rule.of : `${rule.kind} ${rule.unit}`}|${subject}`
 }
 
 /**
@@ -83,8 +91,21 @@ export class RateMeter implements Meter {
     )
     if (value === null) return NO_ROOM
     if (value !== DECLINED) return (value - time) / PARTS
-    const ahead = counters.read(this.#key, now) + Math.max(1, earned) - time - this.#depth
+    const arrival = this.#arrivalWithin(time + this.#depth, now)
+    const ahead = arrival + Math.max(1, earned) - time - this.#depth
     return -Math.max(1, Math.ceil(ahead / PARTS))
+  }
+
+  /**
+   * Where nothing is charged afterwards no arrival lies beyond the latest that is granted, but for clocks of threads. One
+   * that does is from before a clock was set back, or was granted under a slower rule: it would shut out for hours.
+   */
+  #arrivalWithin(latest: number, now: number): number {
+    const counters = this.#counters
+    const arrival = counters.read(this.#key, now)
+    if (this.rule.unit !== 'requests' || arrival <= latest + KEPT_MS * PARTS) return arrival
+    counters.update(this.#key, noLaterThan, 0, latest, this.#lifeFrom(now), now)
+    return latest
   }
 
   giveBack(amount: number, now: number): void {
@@ -118,6 +139,8 @@ export class RateMeter implements Meter {
     return now + this.#depth / PARTS
   }
 }
+
+const noLaterThan: Step = (arrival, _, latest) => Math.min(arrival, latest)
 
 /** @param time the moment from which something is owed at the earliest */
 const owe: Step = (arrival, earned, time) => Math.min(Math.max(arrival, time) + earned, MAX_VALUE)
@@ -157,7 +180,7 @@ export class QuotaMeter implements Meter {
     const used = this.#counters.update(
       key,
       within,
-      amount * parts,
+      Math.round(amount * parts),
       this.rule.most * parts,
       end + KEPT_MS,
       now,
@@ -167,7 +190,7 @@ export class QuotaMeter implements Meter {
   }
 
   giveBack(amount: number, now: number): void {
-    this.#counters.release(this.#keyAt(now), amount * this.#parts, now)
+    this.#counters.release(this.#keyAt(now), Math.round(amount * this.#parts), now)
   }
 
   charge(amount: number, now: number): void {

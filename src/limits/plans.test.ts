@@ -50,7 +50,7 @@ function rulesOf(route = 'x') {
 function askedOf(
   { rules, asked }: ReturnType<typeof rulesOf>,
   identity: Identity,
-  kind: 'requests' | 'sockets',
+  kind: 'requests' | 'handshakes',
 ): string[] {
   const from = asked.length
   rules.bind(identity, client())[kind]?.pass(exchangeOf() as Exchange, () => reply(200, []))
@@ -112,7 +112,7 @@ describe('rules', () => {
     rules.bind(identity, client('203.0.113.8'))
     assert.deepEqual(made.slice(5), ['ip|ip:203.0.113.8'])
     assert.deepEqual(askedOf(all, identity, 'requests'), ['user', 'team', 'company', 'ip'])
-    assert.deepEqual(askedOf(all, identity, 'sockets'), ['user', 'team', 'sockets', 'ip'])
+    assert.deepEqual(askedOf(all, identity, 'handshakes'), ['user', 'team', 'company', 'sockets', 'ip'])
   })
 
   test('fall to the company, the user and the address in turn, for want of what they are about', () => {

@@ -77,7 +77,7 @@ export interface Bound {
   readonly weight: number
   /** In front of requests, and of those that ask for a WebSocket; null: nothing holds for them. */
   readonly requests: Gate | null
-  readonly sockets: Gate | null
+  readonly handshakes: Gate | null
 }
 
 /** The rules of one route, bound to whoever comes. What was bound to a token or to an address is kept with it. */
@@ -148,7 +148,7 @@ export class RouteRules {
       const held = meters.filter(holds)
       return held.length === 0 ? null : new Gate(held, this.#events)
     }
-    return { weight, requests: gate(takesRequests), sockets: gate(takesSockets) }
+    return { weight, requests: gate(takesRequests), handshakes: gate(() => true) }
   }
 }
 
@@ -161,7 +161,6 @@ interface Binding extends Bound {
 }
 
 const takesRequests = ({ rule }: Meter): boolean => rule.kind !== 'slots' || rule.of === 'requests'
-const takesSockets = ({ rule }: Meter): boolean => rule.kind !== 'slots' || rule.of === 'sockets'
 
 /** Who has no team is counted as the company, who has no company as the user: nobody is without limits for want of one. */
 function subjectOf(by: By, { companyId, userId, claims }: Identity): string | null {

@@ -99,7 +99,9 @@ describe('limits in Redis', { skip }, () => {
     const [a, b] = [first.meter(DAY), second.meter(DAY)]
     await take(a)
     // Given back while it is hot, it is at hand for whoever comes
-    const lease = first.memory.key(`lease|quota|rule|company:acme|${new Date().toISOString().slice(0, 10)}`)
+    const lease = first.memory.key(
+      `lease|quota|rule|quota requests|company:acme|${new Date().toISOString().slice(0, 10)}`,
+    )
     first.memory.add(lease, 1, Date.now() + 1_000, Date.now())
     assert.equal(typeof b.take(1, Date.now()), 'number')
     assert.equal(second.counted('waits'), 0)
@@ -273,7 +275,7 @@ describe('limits in Redis', { skip }, () => {
     await client.call('ACL', 'SETUSER', 'default', '+evalsha', '+eval')
     await until('it is asked again', async () => {
       await take(meter)
-      return (await client.exists('nyro:rate{rule|company:acme}')) === 1
+      return (await client.exists('nyro:rate{rule|rate requests|company:acme}')) === 1
     })
   })
 })

@@ -9,6 +9,7 @@ import type { SharedCounters } from '../store/shared-counters.ts'
 import type { Account } from './account.ts'
 import type { CalendarWindow } from './calendar.ts'
 import { Ledger, type LedgerCells } from './ledger.ts'
+import { meterName } from './local-store.ts'
 import type { LimitStore, Meter, Taken } from './meter.ts'
 import { QuotaAccount } from './quota-account.ts'
 import { RateAccount } from './rate-account.ts'
@@ -80,7 +81,7 @@ export class RedisStore implements LimitStore {
   }
 
   meter(rule: Rule, subject: string): Meter {
-    const name = `${rule.name}|${subject}`
+    const name = meterName(rule, subject)
     switch (rule.kind) {
       case 'rate':
         return new RateMeter(

@@ -11,6 +11,7 @@ function limited(framing: RequestFraming): unknown {
   let limit: number | undefined
   const body: RequestBody = {
     received: 0,
+    completedAt: 0,
     limit: bytes => {
       limit = bytes
     },

@@ -7,6 +7,8 @@ import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
 import type { Gate } from '../admission/gate.ts'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
+import { networkOf } from '../limits/address.ts'
+import { now } from '../wire/clock.ts'
 
 export function fairQueue(gate: Gate): Policy {
   return function fairQueue(exchange, next) {
@@ -20,21 +22,27 @@ export function fairQueue(gate: Gate): Policy {
 /** How long the head of the answer takes tells how busy the upstream is. A WebSocket tells nothing. */
 function send(exchange: Exchange, gate: Gate, inUse: number, next: Handler): Reply | Promise<Reply> {
   if (exchange.upgrade || !gate.measures(inUse)) return next(exchange)
-  const sentAt = gate.now()
+  const sentAt = now()
   const replied = next(exchange)
   if (replied instanceof Promise) {
+    const { body } = exchange
+    // A client that sends slowly would make its upstream look slow, and others wait for it
+    const answered = (): void => {
+      if (body === null) gate.observe(now() - sentAt, inUse)
+      else if (body.completedAt > 0) gate.observe(now() - Math.max(sentAt, body.completedAt), inUse)
+    }
     replied.then(
       // A service that fails does so at once, or late, for reasons of its own
-      ({ status }) => status < 500 && gate.observe(gate.now() - sentAt, inUse),
-      error => asGatewayError(error).code === 'upstream_timeout' && gate.observe(gate.now() - sentAt, inUse),
+      ({ status }) => status < 500 && answered(),
+      error => asGatewayError(error).code === 'upstream_timeout' && answered(),
     )
   }
   return replied
 }
 
-/** Who shares. Those without a company are each their own: a user, else an address. */
+/** Who shares. Those without a company are each their own: a user, else an address, of IPv6 a network. */
 function groupOf({ identity, client }: Exchange): string {
-  if (identity === null) return `address ${client.ip}`
+  if (identity === null) return `address ${networkOf(client.ip)}`
   return identity.companyId === null ? `user ${identity.userId}` : `company ${identity.companyId}`
 }
 

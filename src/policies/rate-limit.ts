@@ -10,7 +10,7 @@ export function rateLimit(rules: RouteRules): Policy {
   return function rateLimit(exchange, next) {
     const bound = rules.bind(exchange.identity, exchange.client)
     exchange.weight = bound.weight
-    const gate = exchange.upgrade ? bound.sockets : bound.requests
+    const gate = exchange.upgrade ? bound.handshakes : bound.requests
     return gate === null ? next(exchange) : gate.pass(exchange, next)
   }
 }

@@ -23,7 +23,7 @@ function ask(
   tickets = Tickets.create({ usual: 2, large: 1 }),
   config = configOf(),
 ): Reply {
-  const { policies, handle } = ticketRoute(config, verifier, new Blocks(), tickets)
+  const { policies, handle } = ticketRoute(config, verifier, new Blocks(), tickets, null)
   return compose([problems(), ...policies!], handle)(exchangeOf({ method: 'POST', headers })) as Reply
 }
 

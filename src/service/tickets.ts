@@ -4,8 +4,10 @@ import type { GatewayConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { type Exchange, json, type Reply } from '../exchange.ts'
 import type { TokenVerifier } from '../identity/verify.ts'
+import type { RouteRules } from '../limits/plans.ts'
 import { authenticate, bearerOf } from '../policies/authenticate.ts'
 import { authorize } from '../policies/authorize.ts'
+import { rateLimit } from '../policies/rate-limit.ts'
 import { ticketPayload } from '../policies/stream-credentials.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
 import { MAX_PAYLOAD, type Tickets } from '../store/tickets.ts'
@@ -16,11 +18,13 @@ export function takesTickets({ routes }: Pick<GatewayConfig, 'routes'>): boolean
   return routes.some(route => route.tickets && route.auth !== 'none')
 }
 
+/** @param rules of plans: there are so many tickets at a time, for all companies together; null: there are no plans */
 export function ticketRoute(
   config: GatewayConfig,
   verifier: TokenVerifier,
   blocks: AskedBlocks,
   tickets: Tickets,
+  rules: RouteRules | null,
 ): ServiceRoute {
   const { path, lifetime } = config.tickets
   // Whether a route wants a company is asked again when the ticket is used.
@@ -34,6 +38,7 @@ export function ticketRoute(
         company: companyNeeded ? 'required' : 'optional',
         require: { claims: {}, roles: [], rolesClaim: 'role' },
       }),
+      ...(rules === null ? [] : [rateLimit(rules)]),
     ],
     handle: issue,
   }

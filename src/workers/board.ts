@@ -5,6 +5,7 @@
  */
 
 import { Admission, type AdmissionBuffers } from '../admission/admission.ts'
+import { DEFAULT_MAX_KEYS } from '../config/limits.ts'
 import { Slots } from '../limits/slots.ts'
 import { type RevocationBuffers, Revocations } from '../store/revocations.ts'
 import { SharedCounters } from '../store/shared-counters.ts'
@@ -25,8 +26,6 @@ const COUNTED = {
 type Totals = (typeof COUNTED.totals)[number]
 type Gauges = (typeof COUNTED.gauges)[number]
 
-/** Counters of limits, unless the configuration says otherwise; the system gives what is used of about 71 bytes each. */
-const MAX_LIMIT_KEYS = 1_000_000
 /** Sign-outs and revoked users at a time; 4.6 MB, of which the system gives what is used. */
 const MAX_REVOCATIONS = 65_536
 
@@ -44,7 +43,7 @@ export interface BoardBuffers {
 }
 
 export interface BoardOptions {
-  /** How many counters of limits are in use at a time. */
+  /** How many counters of limits are in use at a time; the system gives what is used of about 71 bytes each. */
   readonly limitKeys?: number | undefined
   /** Upstreams that have a fair queue, by key. */
   readonly queued?: ReadonlyMap<string, { readonly name: string }>
@@ -92,7 +91,7 @@ export class Board {
 
   static create(
     workers: number,
-    { limitKeys = MAX_LIMIT_KEYS, queued = new Map() }: BoardOptions = {},
+    { limitKeys = DEFAULT_MAX_KEYS, queued = new Map() }: BoardOptions = {},
   ): Board {
     return new Board(
       new SharedArrayBuffer((1 + workers) * Int32Array.BYTES_PER_ELEMENT),

@@ -86,7 +86,7 @@ export class Reloader {
   async #takeOver(wanted: GatewayConfig, source: ConfigSource, startedAt: number): Promise<ReloadOutcome> {
     const { log, stopping, prepare } = this.#options
     const fixed = fixedOf(this.config)
-    const keys = restartKeys(fixed, fixedOf(wanted))
+    const keys = restartKeys(fixed, fixedOf(wanted, fixed))
     const config = withFixed(wanted, fixed)
     const next = { config, endpoints: endpointsOf(config) }
     const changes = changesBetween(this.#current, next)

@@ -204,6 +204,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
 
 /** Once a day for each, however many workers see it. */
 const TOLD_MS = 86_400_000
+/** Companies in a day: behind so many it is the plan that is wrong, and each takes a counter that a limit may need. */
+const MAX_TOLD = 100
 
 function limitEvents({ log: { logger }, board, id }: ServeOptions): LimitEvents {
   const refused = board.counters.cell(id, 'limited')
@@ -211,9 +213,16 @@ function limitEvents({ log: { logger }, board, id }: ServeOptions): LimitEvents 
   return {
     onViolated: enforced => (enforced ? refused : passed).add(1),
     onUnknownPlan(company, plan) {
+      const { limits } = board
       const now = Date.now()
-      const key = board.limits.key(`unknown plan|${company}|${plan}`)
-      if (board.limits.take(key, 1, 1, now + TOLD_MS, now) === true)
+      const end = now + TOLD_MS
+      const key = limits.key(`unknown plan|${company}|${plan}`)
+      if (
+        limits.read(key, now) > 0 ||
+        limits.take(limits.key('unknown plans'), 1, MAX_TOLD, end, now) !== true
+      )
+        return
+      if (limits.take(key, 1, 1, end, now) === true)
         logger.warn(
           { company_id: company, plan },
           'A token names a plan that does not exist: the default holds',

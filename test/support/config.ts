@@ -1,6 +1,6 @@
 /** Config files in a directory of their own, removed with it. */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -17,7 +17,9 @@ export function configDirectory(): ConfigDirectory {
     path: directory,
     write(name, content) {
       const file = path.join(directory, name)
-      writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content, null, 2))
+      // In one step: a gateway that reloads may look at any moment
+      writeFileSync(`${file}.new`, typeof content === 'string' ? content : JSON.stringify(content, null, 2))
+      renameSync(`${file}.new`, file)
       return file
     },
     remove: () => rmSync(directory, { recursive: true, force: true }),
