@@ -24,7 +24,7 @@ const ASKED: Record<Name, { tokens: TokenSource; expected: Expected }> = {
 }
 
 /** Under valgrind there is no time for the thousands of calls that V8 waits for before it compiles: it comes sooner to the same code. */
-export const COMPILE_EARLY = ['--invocation-count-for-maglev=100', '--invocation-count-for-turbofan=800']
+const COMPILE_EARLY = ['--invocation-count-for-maglev=100', '--invocation-count-for-turbofan=800']
 /** The compiler may still be at work in the first of them: the least counts, since all else only adds. */
 const WINDOWS: Record<Name, number> = { small: 4, refused: 5 }
 const COUNTED = 400

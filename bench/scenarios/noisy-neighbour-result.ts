@@ -25,7 +25,7 @@ export function neighbourResult(contenders: Contender[], turns: Turns, leftOut: 
     }))
   const rise = (name: string): string => {
     const more = (of(name, 'rise') - 1) * 100
-    return `${more < 0 ? '' : '+'}${more.toFixed(1)} %`
+    return `${more < 0 ? '' : '+'}${more.toFixed(more < 100 ? 1 : 0)} %`
   }
   return {
     scenario: 'noisy-neighbour',
