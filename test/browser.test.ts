@@ -134,15 +134,25 @@ describe('a browser', { skip, timeout: 170_000 }, () => {
 
   it('reads a streamed answer token by token', async () => {
     await signIn()
-    // Each token is made only when the page shows those before it.
-    pace = async sent => {
-      const shown = `document.getElementById('answer').childNodes.length === ${sent}`
-      await page.waitForFunction(shown)
-    }
+    // Each token is made only when the page shows those before it. The page forbids what `waitForFunction` polls with.
+    const unshown: unknown[] = []
+    pace = sent =>
+      page
+        .evaluate(`new Promise(resolve => {
+          const answer = document.getElementById('answer')
+          const look = () => answer.childNodes.length === ${sent} && resolve()
+          new MutationObserver(look).observe(answer, { childList: true })
+          look()
+        })`)
+        .then(
+          () => {},
+          error => void unshown.push(error),
+        )
     await press('Ask')
     await shows('#ask-status', /^\d+ tokens in \d+ reads/)
     assert.match(await text('#answer'), /You asked: "Who may read this\?".* only acme can see them/)
     const [, tokens, reads] = /^(\d+) tokens in (\d+) reads/.exec(await text('#ask-status'))!
+    assert.deepEqual(unshown, [])
     // The last comes with the end
     assert.ok(Number(reads) >= Number(tokens), `${tokens} tokens came in ${reads} reads`)
   })

@@ -137,6 +137,21 @@ describe('the scripts in a real Redis', { skip }, () => {
       }
     })
 
+    test('nor how often the first one came and went meanwhile', async () => {
+      const key = fresh()
+      const { told } = await rate(key, HUNDRED, START, { want: 10 })
+      const asked = { want: 0, least: 0 }
+      const first = await rate(key, HUNDRED, START + 2_000, { ...asked, owed: 100, age: 2_000, told })
+      await rate(key, HUNDRED, START + 2_050, { ...asked, owed: 5, age: 50, told: first.told })
+      // 165 used in 2,060 ms, of which 55 in the last 60 at most: less than a burst is owed
+      const late = { ...asked, owed: 50, age: 2_060, told, writer: 'b' }
+      const second = await rate(key, HUNDRED, START + 2_060, late)
+      assert.ok(second.ahead <= 0.01, `${second.ahead} ms`)
+      // What idled away is used up only once: nothing is left of it but 410 ms
+      const third = await rate(key, HUNDRED, START + 2_060, { ...late, owed: 100, writer: 'c' })
+      assert.ok(Math.abs(third.ahead - 590) < 0.01, `${third.ahead} ms`)
+    })
+
     test('what is paid late uses up only the time that idled away since', async () => {
       const key = fresh()
       // Idle for long, then busy for a second

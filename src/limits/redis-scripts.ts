@@ -49,9 +49,17 @@ local granted = life > 0 and repeated(KEYS[2], number)
 if not granted then
   granted = 0
   if owed > 0 then
-    tat = math.max(tat, now - age) + owed * interval
+    local begin = now - age
     local since = told < 0 and 0 or idle - told
-    local spare = math.min(since, idleEnd - (now - age), tat - now)
+    if tat < begin then
+      if tat > 0 then
+        idle = idle + begin - tat
+        idleEnd = math.max(idleEnd, begin)
+      end
+      tat = begin
+    end
+    tat = tat + owed * interval
+    local spare = math.min(since, idleEnd - begin, tat - now)
     if spare > 0 then
       tat = tat - spare
       idle = idle - spare

@@ -23,8 +23,8 @@ export interface LoadResult {
   readonly controls: readonly number[]
   /** From the first request to the last. */
   readonly seconds: number
-  /** When each was answered, in milliseconds. */
-  readonly moments: readonly number[]
+  /** When each was answered, in milliseconds, port by port. */
+  readonly moments: readonly (readonly number[])[]
 }
 
 const PATIENCE_MS = 10_000
@@ -41,7 +41,7 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
   const times: number[] = []
   const controls: number[] = []
   const pending: Promise<void>[] = []
-  const moments: number[] = []
+  const moments = ports.map((): number[] => [])
   const start = performance.now()
   let last = start
   let sent = 0
@@ -50,7 +50,7 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
     if (due > sent) last = now
     while (sent < due) {
       if (others.length > 0 && sent % 10 === 0) pending.push(compare(others[(sent / 10) % others.length]!))
-      pending.push(one(pools[sent++ % pools.length]!))
+      pending.push(one(sent++ % pools.length))
     }
     await delay(1)
   }
@@ -70,12 +70,12 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
     controls.push(performance.now() - begin)
   }
 
-  async function one(pool: Pool): Promise<void> {
+  async function one(port: number): Promise<void> {
     const begin = performance.now()
-    const status = await pool.send()
+    const status = await pools[port]!.send()
     const end = performance.now()
     times.push(end - begin)
-    moments.push(end)
+    moments[port]!.push(end)
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
   }
 }
