@@ -207,6 +207,8 @@ export class Exchange {
   // Written by policies/fair-queue
   /** Milliseconds that it waited for its turn at the upstream; 0: it did not have to. */
   queuedFor = 0
+  /** Told once, when its answer turns out to go on for long. */
+  onLasting: ((exchange: Exchange) => void) | null = null
 
   // Written by policies, read by upstream/send
   /** `query` as it goes to the upstream: without what is meant for the gateway alone. */
@@ -281,6 +283,14 @@ export class Exchange {
     this.early = null
     this.limitFields = NO_FIELDS
     this.streamBearer = null
+    this.tellLasting()
+  }
+
+  /** Called by the edge when the answer has gone on for a while, and when there is a WebSocket. */
+  tellLasting(): void {
+    const told = this.onLasting
+    this.onLasting = null
+    told?.(this)
   }
 
   /** The client is gone: nobody will read an answer. */

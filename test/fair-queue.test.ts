@@ -3,80 +3,14 @@
 import assert from 'node:assert/strict'
 import { Agent } from 'node:http'
 import { constants } from 'node:http2'
-import { type TestContext, test } from 'node:test'
-import type { GatewayOptions } from '../src/config/schema.ts'
+import { test } from 'node:test'
 import { type Answer, bearer, open, send } from './support/client.ts'
-import { startConfigured } from './support/configured.ts'
-import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream, type ReceivedRequest } from './support/http-upstream.ts'
 import { openSession, request } from './support/http2-client.ts'
+import { holding, of, queued } from './support/queued.ts'
 import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
 import { connect, pair, socketService } from './support/websocket.ts'
-
-type FairQueue = NonNullable<NonNullable<GatewayOptions['upstreams']>[string]['fairQueue']>
-
-interface Row {
-  readonly name: string
-  readonly limit: number
-  readonly in_use: number
-  readonly waiting: number
-  readonly refused: number
-}
-
-interface Queued extends GatewayProcess {
-  /** What the admin port says of the one upstream. */
-  row(): Promise<Row>
-  /** Resolves once so many wait. */
-  waiting(count: number): Promise<Row>
-  ask(company: string, path?: string): Promise<Answer>
-}
-
-const credentials = new Map<string, Record<string, string>>()
-
-function of(company: string): Record<string, string> {
-  let headers = credentials.get(company)
-  if (headers === undefined) {
-    headers = bearer(token(claims({ sub: `user of ${company}`, app_metadata: { company_id: company } })))
-    credentials.set(company, headers)
-  }
-  return headers
-}
-
-async function queued(
-  context: TestContext,
-  url: string,
-  fairQueue: FairQueue,
-  over: Partial<GatewayOptions> = {},
-): Promise<Queued> {
-  const gateway = await startConfigured(
-    {
-      upstreams: { service: { url, fairQueue } },
-      routes: [{ path: '/*', upstream: 'service', eventStream: {} }],
-      ...over,
-    },
-    { GATEWAY_ADMIN_PORT: '0' },
-  )
-  context.after(() => gateway.stop('SIGKILL'))
-  const row = async (): Promise<Row> => (await send(`${gateway.adminUrl}/upstreams`)).json()[0]
-  return {
-    ...gateway,
-    row,
-    waiting: count =>
-      until(`${count} wait`, async () => {
-        const found = await row()
-        return found.waiting === count && found
-      }),
-    ask: (company, path = '/work') => send(`${gateway.url}${path}`, { headers: of(company) }),
-  }
-}
-
-/** A service that answers nothing by itself. */
-async function holding(context: TestContext): Promise<HttpUpstream> {
-  const upstream = await httpUpstream(() => {})
-  context.after(() => upstream.close())
-  return upstream
-}
 
 /** Answers the oldest request that has none, once there is one. */
 async function answerNext(upstream: HttpUpstream): Promise<ReceivedRequest> {
@@ -91,7 +25,14 @@ test('an upstream gets no more at a time than it takes, and the rest one after t
   const upstream = await holding(context)
   const gateway = await queued(context, upstream.url, { concurrency: 2, queueTimeout: 30 })
   const answers = ['/1', '/2', '/3'].map(path => gateway.ask('acme', path))
-  assert.deepEqual(await gateway.waiting(1), { name: 'service', limit: 2, in_use: 2, waiting: 1, refused: 0 })
+  assert.deepEqual(await gateway.waiting(1), {
+    name: 'service',
+    limit: 2,
+    in_use: 2,
+    lent: 0,
+    waiting: 1,
+    refused: 0,
+  })
   await until('both are there', () => upstream.requests.length === 2)
   for (let n = 0; n < 3; n++) await answerNext(upstream)
   assert.deepEqual(

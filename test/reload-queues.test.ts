@@ -54,7 +54,14 @@ test('who waits gets its turn under the new settings', async context => {
   await until('five wait', async () => (await row(gateway)).waiting === 5)
   await gateway.reload(configOf({ concurrency: 4, queueTimeout: 30 }))
   await until('three more are there', () => upstream.requests.length === 4)
-  assert.deepEqual(await row(gateway), { name: 'service', limit: 4, in_use: 4, waiting: 2, refused: 0 })
+  assert.deepEqual(await row(gateway), {
+    name: 'service',
+    limit: 4,
+    in_use: 4,
+    lent: 0,
+    waiting: 2,
+    refused: 0,
+  })
   const answering = setInterval(() => answerAll(upstream), 20)
   context.after(() => clearInterval(answering))
   assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([200]))

@@ -6,6 +6,8 @@ export interface UpstreamDescription {
   /** Requests that it is given at a time. */
   readonly limit: number
   readonly in_use: number
+  /** Of those in use, by streams: others may have them as well. */
+  readonly lent: number
   readonly waiting: number
   /** Since the start. */
   readonly refused: number
@@ -13,10 +15,11 @@ export interface UpstreamDescription {
 
 /** The upstreams that requests may have to wait for, for people and for monitoring. */
 export function describeUpstreams({ view }: Admission): UpstreamDescription[] {
-  return view.map(({ name, limit, inUse, waiting, refused }) => ({
+  return view.map(({ name, limit, inUse, lent, waiting, refused }) => ({
     name,
     limit,
     in_use: inUse,
+    lent,
     waiting,
     refused,
   }))

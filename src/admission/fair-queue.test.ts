@@ -134,7 +134,7 @@ describe('a start-time fair queue', () => {
             waiting--
           }
           assert.equal(server.queue.count, waiting)
-          assert.equal(server.queue.least === Number.POSITIVE_INFINITY, waiting === 0)
+          assert.equal(server.queue.least() === Number.POSITIVE_INFINITY, waiting === 0)
         }
       }),
     )
@@ -257,6 +257,26 @@ describe('one that waits in a fair queue', () => {
     server.queue.expire(100)
     assert.deepEqual([old.fate, young.fate], ['deadline', 'waits'])
     assert.equal(server.queue.count, 1)
+  })
+
+  test('is passed over with its company, which loses no turn for it', () => {
+    const server = new Server()
+    server.flood('a', 3)
+    server.flood('b', 2)
+    server.flood('c', 2)
+    const passed = new Set(['a', 'b'])
+    const passedOver = (company: string): boolean => passed.has(company)
+    assert.equal(server.queue.nextCompany(), 'a')
+    assert.equal(server.queue.nextCompany(passedOver), 'c')
+    assert.equal(server.queue.nextOf('c').waiting.company, 'c')
+    assert.deepEqual([server.queue.count, server.queue.countOf('c')], [6, 1])
+    passed.add('c')
+    assert.equal(server.queue.nextCompany(passedOver), null)
+    assert.equal(server.queue.least(passedOver), Number.POSITIVE_INFINITY)
+    assert.deepEqual(
+      ['a', 'b'].map(() => server.serve()?.company),
+      ['a', 'b'],
+    )
   })
 
   test('can leave from anywhere, and its company is not charged', () => {

@@ -94,6 +94,15 @@ export interface QueueOptions {
   readonly costOf: (company: string) => number
 }
 
+export interface Served {
+  readonly waiting: Waiting
+  /** What its company was charged. */
+  readonly cost: number
+}
+
+/** Companies whose turn it cannot be now, whatever their tags. */
+export type PassedOver = (company: string) => boolean
+
 const BY_TAG = 0
 const BY_BACKLOG = 1
 
@@ -126,9 +135,14 @@ export class FairQueue<Key> {
     return this.#flows.get(company)?.count ?? 0
   }
 
-  /** The start tag of the one that is next; Infinity: nobody waits. */
-  get least(): number {
-    return this.#first()?.tag ?? Number.POSITIVE_INFINITY
+  /** The start tag of the one that is next; Infinity: nobody waits, but for those that are passed over. */
+  least(passedOver: PassedOver | null = null): number {
+    return this.#first(passedOver)?.tag ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The company that is next; null: nobody waits, but for those that are passed over. */
+  nextCompany(passedOver: PassedOver | null = null): string | null {
+    return this.#first(passedOver)?.company ?? null
   }
 
   /**
@@ -155,9 +169,17 @@ export class FairQueue<Key> {
   }
 
   /** Takes out the one whose turn it is, and charges its company. */
-  next(): { readonly waiting: Waiting; readonly cost: number } | null {
-    const flow = this.#first()
-    if (flow === undefined) return null
+  next(): Served | null {
+    const flow = this.#first(null)
+    return flow === undefined ? null : this.#serve(flow)
+  }
+
+  /** The same of a company that has any waiting. */
+  nextOf(company: string): Served {
+    return this.#serve(this.#flows.get(company)!)
+  }
+
+  #serve(flow: Flow): Served {
     const waiting = flow.head!
     const cost = this.#options.costOf(flow.company)
     this.#tags.serve(flow.key as Key, flow.tag, cost / flow.weight)
@@ -208,8 +230,23 @@ export class FairQueue<Key> {
     waiting.onRefused(reason)
   }
 
+  /** The one with the least tag of those that are not passed over, who are few. */
+  #first(passedOver: PassedOver | null): Flow | undefined {
+    const first = this.#least()
+    if (first === undefined || passedOver?.(first.company) !== true) return first
+    const aside: Flow[] = []
+    let flow: Flow | undefined = first
+    while (flow !== undefined && passedOver(flow.company)) {
+      this.#byTag.remove(flow)
+      aside.push(flow)
+      flow = this.#least()
+    }
+    for (const each of aside) this.#byTag.add(each)
+    return flow
+  }
+
   /** Other threads serve the company too, so that its tag may have grown since. It never stands too far back for that. */
-  #first(): Flow | undefined {
+  #least(): Flow | undefined {
     for (;;) {
       const flow = this.#byTag.first
       if (flow === undefined) return undefined

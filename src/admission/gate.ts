@@ -6,11 +6,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CounterKey } from '../store/counter-key.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
-import { type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { AdaptiveLimit, type LimitBounds } from './adaptive-limit.ts'
-import { FairQueue, type Waiting } from './fair-queue.ts'
+import { FairQueue, type PassedOver, type Waiting } from './fair-queue.ts'
 import { SharedTags } from './shared-tags.ts'
 import { NONE, type Slots } from './slots.ts'
+import { LOOK_MS, type Moving, Stream, Streams } from './streams.ts'
 
 export interface GateOptions extends GateSettings {
   readonly upstream: string
@@ -30,6 +31,8 @@ export interface GateSettings {
   readonly queueTimeout: number
   /** A number of slots that never changes, or within which bounds it is found. */
   readonly concurrency: number | LimitBounds
+  /** Whether streams lend their slots. */
+  readonly streamsLend: boolean
 }
 
 /** Milliseconds with a slot that a request is thought to take before any has been seen. */
@@ -60,6 +63,8 @@ export class Gate implements Expiring {
   readonly #queue: FairQueue<CounterKey>
   readonly #costs = new Map<string, number>()
   readonly #reach: () => number
+  readonly #streams: Streams
+  readonly #looks: Expiring
   /** Of the queue, as the other threads know it. */
   #counted = 0
   #turning = false
@@ -85,6 +90,16 @@ export class Gate implements Expiring {
       costOf,
     }
     this.#queue = new FairQueue(bounds, tags)
+    this.#streams = new Streams(
+      {
+        slots,
+        worker,
+        most: () => this.#most,
+        charge: (company, weight, held) => this.#queue.correct(company, weight, held),
+      },
+      options.streamsLend,
+    )
+    this.#looks = { deadline: 0, expire: () => this.#look() }
     if (slots.workers > 1) slots.onWoken(worker, () => this.#serve())
   }
 
@@ -93,6 +108,8 @@ export class Gate implements Expiring {
     if (isDeepStrictEqual(settingsOf(this.#settings), settings)) return
     this.#settings = settings
     this.#limit = this.#limitOf(settings)
+    this.#streams.lends = settings.streamsLend
+    this.#streams.look(this.now())
     this.#serve()
   }
 
@@ -105,10 +122,46 @@ export class Gate implements Expiring {
 
   /**
    * Takes a slot if there is one and nobody waits for it. Whoever has one gives it back with `leave`.
-   * @returns how many requests the upstream has now; 0: it takes no more, so `wait`
+   * @returns how many requests the upstream works on now; 0: it takes no more, so `wait`
    */
   enter(): number {
     return this.#slots.waiting > 0 ? 0 : this.#slots.take(this.#worker)
+  }
+
+  /** Some slots are lent, but not to everybody: `enterFor` is the way in. */
+  get lends(): boolean {
+    return this.#slots.lent > 0
+  }
+
+  enterFor(company: string): number {
+    return this.#slots.waiting > 0 ? 0 : this.#slots.take(this.#worker, this.#streams.lentTo(company))
+  }
+
+  /** One that has its slot goes on for long. It is known until the returned function is called, before `leave`. */
+  keep(company: string, weight: number, moving: Moving): () => void {
+    const stream = new Stream(company, weight, moving, this.now())
+    if (this.#streams.count === 0) {
+      this.#looks.deadline = deadlineIn(LOOK_MS / 1000)
+      watchDeadline(this.#looks)
+    }
+    this.#streams.add(stream, this.now())
+    if (this.#slots.waiting > 0) this.#serve()
+    return () => {
+      this.#streams.remove(stream)
+      if (this.#streams.count === 0) unwatchDeadline(this.#looks)
+    }
+  }
+
+  #look(): void {
+    this.#looks.deadline = deadlineIn(LOOK_MS / 1000)
+    this.#streams.look(this.now())
+    if (this.#slots.waiting > 0) this.#serve()
+  }
+
+  /** Slots that there may be at most. */
+  get #most(): number {
+    const { concurrency } = this.#settings
+    return typeof concurrency === 'number' ? concurrency : concurrency.max
   }
 
   readonly leave = (): void => {
@@ -192,18 +245,31 @@ export class Gate implements Expiring {
         slots.wake(other, this.now())
         break
       }
-      if (this.#queue.count === 0) break
-      const inUse = slots.take(this.#worker)
+      const company = this.#queue.nextCompany(this.#passedOver)
+      if (company === null) break
+      const inUse = slots.take(this.#worker, this.#lentTo(company))
       if (inUse === 0) break
-      const { waiting, cost } = this.#queue.next()!
+      const { waiting, cost } = this.#queue.nextOf(company)
       this.#tell()
       waiting.onTurn(cost, inUse)
     }
     this.#turning = false
   }
 
+  #lentTo(company: string): number {
+    return this.lends ? this.#streams.lentTo(company) : 0
+  }
+
+  /** Where only lent slots are free, those to whom they are not lent. */
+  get #passedOver(): PassedOver | null {
+    return this.lends ? this.#isPassedOver : null
+  }
+
+  readonly #isPassedOver = (company: string): boolean =>
+    this.#slots.freeFor(this.#streams.lentTo(company)) <= 0
+
   #publish(): number {
-    const { least } = this.#queue
+    const least = this.#queue.least(this.#passedOver)
     this.#slots.publish(this.#worker, least)
     return least
   }
@@ -220,8 +286,9 @@ export class Gate implements Expiring {
   }
 }
 
-const settingsOf = ({ queueSize, queueTimeout, concurrency }: GateSettings): GateSettings => ({
+const settingsOf = ({ queueSize, queueTimeout, concurrency, streamsLend }: GateSettings): GateSettings => ({
   queueSize,
   queueTimeout,
   concurrency,
+  streamsLend,
 })

@@ -43,10 +43,11 @@ export function gatesOf(
 }
 
 function gateSettings(settings: FairQueueConfig) {
-  const { concurrency, minConcurrency, maxConcurrency, queueSize, queueTimeout } = settings
+  const { concurrency, minConcurrency, maxConcurrency, queueSize, queueTimeout, streams } = settings
   return {
     queueSize,
     queueTimeout: queueTimeout * 1000,
+    streamsLend: (streams ?? (concurrency === 'adaptive' ? 'lend' : 'hold')) === 'lend',
     concurrency: concurrency === 'adaptive' ? { min: minConcurrency, max: maxConcurrency } : concurrency,
   }
 }

@@ -42,6 +42,7 @@ class World {
       queueSize: 500,
       queueTimeout: 2000,
       concurrency: { min: 2, max: 1000 },
+      streamsLend: true,
       now: () => simulation.now,
       ...over,
     })

@@ -48,7 +48,7 @@ describe('the slots of an upstream', () => {
     slots.countRefused(0)
     assert.ok(slots.lock(0))
     slots.clear(0, 1000)
-    assert.deepEqual(slots.view, { limit: 10, inUse: 1, waiting: 2, refused: 1 })
+    assert.deepEqual(slots.view, { limit: 10, inUse: 1, lent: 0, waiting: 2, refused: 1 })
     assert.equal(slots.before(1, Number.POSITIVE_INFINITY, 1000), NONE)
     assert.ok(slots.lock(1), 'it held the lock')
   })

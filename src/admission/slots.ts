@@ -26,6 +26,8 @@ const WORKERS_AT = OWN_HEADER_WORD
 const IN_USE = 0
 const LIMIT = 16
 const LOCK = 17
+const RESTING = 18
+const OVER = 19
 const WAITING = 32
 const COMMON_WORDS = 48
 
@@ -34,6 +36,8 @@ const OWN_IN_USE = 0
 const OWN_WAITING = 1
 const WOKEN = 2
 const REFUSED = 3
+const OWN_RESTING = 8
+const OWN_OVER = 9
 /** In 64-bit floats from the beginning of the line. */
 const TAG = 2
 const WOKEN_AT = 3
@@ -54,6 +58,8 @@ export const NONE = -1
 export interface SlotsView {
   readonly limit: number
   readonly inUse: number
+  /** Of those in use, by streams. */
+  readonly lent: number
   readonly waiting: number
   readonly refused: number
 }
@@ -92,16 +98,17 @@ export class Slots {
 
   /**
    * Takes one, if there is one.
-   * @returns how many are in use now; 0: there was none
+   * @param lent how many of those in use may be had all the same
+   * @returns how many are in use now, without what is lent; 0: there was none
    */
-  take(worker: number): number {
+  take(worker: number, lent = this.lent): number {
     const words = this.#words
     for (;;) {
       const inUse = Atomics.load(words, IN_USE)
-      if (inUse >= words[LIMIT]!) return 0
+      if (inUse - lent >= words[LIMIT]!) return 0
       if (Atomics.compareExchange(words, IN_USE, inUse, inUse + 1) !== inUse) continue
       words[lineOf(worker) + OWN_IN_USE]!++
-      return inUse + 1
+      return Math.max(1, inUse + 1 - this.lent)
     }
   }
 
@@ -110,8 +117,39 @@ export class Slots {
     Atomics.sub(this.#words, IN_USE, 1)
   }
 
+  /** Those that are lent included. */
   get free(): number {
-    return this.#words[LIMIT]! - Atomics.load(this.#words, IN_USE)
+    return this.freeFor(this.lent)
+  }
+
+  /** As many as there are for somebody to whom so many are lent. */
+  freeFor(lent: number): number {
+    return this.#words[LIMIT]! + lent - Atomics.load(this.#words, IN_USE)
+  }
+
+  /** In use by streams that need them less than others. */
+  get lent(): number {
+    return this.#words[RESTING]! + this.#words[OVER]!
+  }
+
+  /** Of them: by streams at rest. */
+  get resting(): number {
+    return this.#words[RESTING]!
+  }
+
+  /** Of them: by streams that a company has beyond its part. */
+  get over(): number {
+    return this.#words[OVER]!
+  }
+
+  /** What this thread's streams lend from now on. */
+  lend(worker: number, resting: number, over: number): void {
+    const words = this.#words
+    const line = lineOf(worker)
+    Atomics.add(words, RESTING, resting - words[line + OWN_RESTING]!)
+    Atomics.add(words, OVER, over - words[line + OWN_OVER]!)
+    words[line + OWN_RESTING] = resting
+    words[line + OWN_OVER] = over
   }
 
   get limit(): number {
@@ -231,7 +269,8 @@ export class Slots {
     let refused = 0
     for (let worker = 0; worker < this.workers; worker++)
       refused += this.#words[lineOf(worker) + REFUSED]! >>> 0
-    return { limit: this.limit, inUse: Atomics.load(this.#words, IN_USE), waiting: this.waiting, refused }
+    const inUse = Atomics.load(this.#words, IN_USE)
+    return { limit: this.limit, inUse, lent: this.lent, waiting: this.waiting, refused }
   }
 
   /** A thread has ended, and another may take its number: what it used is free, and the others are told. */
@@ -240,6 +279,7 @@ export class Slots {
     const line = lineOf(worker)
     this.publish(worker, Number.POSITIVE_INFINITY)
     Atomics.compareExchange(words, LOCK, worker + 1, 0)
+    this.lend(worker, 0, 0)
     Atomics.sub(words, IN_USE, Atomics.exchange(words, line + OWN_IN_USE, 0))
     Atomics.sub(words, WAITING, Atomics.exchange(words, line + OWN_WAITING, 0))
     Atomics.store(words, line + WOKEN, 0)

@@ -137,6 +137,10 @@ const fairQueue = z.strictObject({
   maxConcurrency: z.int().min(1).max(65_535).default(1000).describe('most that adaptive may find'),
   queueSize: z.int().min(1).max(100_000).default(500).describe('requests that may wait beyond that'),
   queueTimeout: duration.default(2).describe('how long one may wait'),
+  streams: z
+    .enum(['lend', 'hold'])
+    .optional()
+    .describe('whether streams at rest, and those of a company with many, lend their slots to others'),
 })
 
 export const upstreamSchema = z.strictObject({

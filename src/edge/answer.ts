@@ -9,7 +9,7 @@ import type { Lifetimes } from '../lifetimes.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { now } from '../wire/clock.ts'
-import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import { deadlineIn, type Expiring, sooner, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
 import {
   encodeInformational,
@@ -52,7 +52,7 @@ export interface AnswerTo {
 }
 
 /** Seconds after which a streamed answer is one that lasts. */
-const LASTING_SECONDS = 1
+export const LASTING_SECONDS = 1
 
 /** `flushing`: all is written, not all has left. `lingering`: all has left, the rest of the request is dropped. */
 type Phase = 'waiting' | 'streaming' | 'flushing' | 'lingering' | 'ended'
@@ -69,7 +69,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   #mustClose: boolean
   /** `performance.now()` at which a streamed answer lets go of what it does not need; 0: it has. */
   #lastsAt = 0
-  #blocked = false
+  /** `performance.now()` at which a client that takes nothing is given up; 0: it takes what comes. */
+  #stuckAt = 0
 
   constructor(exchange: Exchange, connection: ClientConnection, request: AnswerTo, context: AnswerContext) {
     this.exchange = exchange
@@ -135,7 +136,7 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** The client has taken what waited for it. */
   drained(): void {
     if (this.#phase !== 'streaming') return
-    this.#blocked = false
+    this.#stuckAt = 0
     this.deadline = this.#lastsAt
     this.#source?.resume()
   }
@@ -143,8 +144,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
   expire(): void {
     if (this.#phase === 'lingering') return this.#closeNow()
-    if (this.#phase === 'streaming' && !this.#blocked) {
+    if (this.#phase === 'streaming' && this.#lastsAt > 0 && this.#lastsAt <= now()) {
       this.#lastsAt = 0
+      this.deadline = this.#stuckAt
       this.exchange.lasts()
       return this.#connection.lasts()
     }
@@ -156,8 +158,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   write(chunk: Buffer): boolean {
     this.exchange.bytesSent += chunk.length
     const flowing = this.#writer!.write(chunk)
-    this.#blocked = !flowing
-    this.deadline = flowing ? this.#lastsAt : deadlineIn(this.#context.sendTimeout)
+    this.#stuckAt = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
+    this.deadline = sooner(this.#lastsAt, this.#stuckAt)
     return flowing
   }
 

@@ -10,10 +10,17 @@ import { grpcTrailers, speaksGrpc } from '../grpc.ts'
 import { problemReply } from '../problem.ts'
 import type { BodySink, BodySource } from '../wire/body.ts'
 import { now } from '../wire/clock.ts'
-import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
+import { deadlineIn, type Expiring, sooner, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import { type FieldLines, passableTrailers } from '../wire/fields.ts'
 import { encodeHttp2Answer, http2FieldObject } from '../wire/http2-fields.ts'
-import { type AnswerContext, cancelBody, checked, DRAINABLE_BYTES, LINGER_SECONDS } from './answer.ts'
+import {
+  type AnswerContext,
+  cancelBody,
+  checked,
+  DRAINABLE_BYTES,
+  LASTING_SECONDS,
+  LINGER_SECONDS,
+} from './answer.ts'
 import type { Http2Connection } from './http2-connection.ts'
 import type { IncomingBody } from './request-body.ts'
 import { settle } from './settle.ts'
@@ -42,6 +49,9 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   #trailers = NONE
   /** Bytes that waited when some were written last. */
   #unsent = 0
+  /** As in edge/answer.ts. */
+  #lastsAt = 0
+  #stuckAt = 0
 
   constructor(
     exchange: Exchange,
@@ -106,7 +116,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   /** The client has taken what waited for it. */
   drained(): void {
     if (this.#phase !== 'streaming') return
-    this.deadline = 0
+    this.#stuckAt = 0
+    this.deadline = this.#lastsAt
     this.#unsent = 0
     this.#source?.resume()
   }
@@ -123,6 +134,11 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   expire(): void {
     if (this.#phase === 'lingering') return this.#close(NGHTTP2_NO_ERROR)
     if (this.#phase === 'ended' || this.#phase === 'waiting') return this.#connection.destroy()
+    if (this.#phase === 'streaming' && this.#lastsAt > 0 && this.#lastsAt <= now()) {
+      this.#lastsAt = 0
+      this.deadline = this.#stuckAt
+      return this.exchange.tellLasting()
+    }
     this.#break(new GatewayError('client_gone', { cause: new Error('the client stopped reading') }))
   }
 
@@ -146,7 +162,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     this.exchange.bytesSent += chunk.length
     const flowing = this.#stream.write(chunk)
     this.#unsent = this.#stream.writableLength
-    this.deadline = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
+    this.#stuckAt = flowing ? 0 : deadlineIn(this.#context.sendTimeout)
+    this.deadline = sooner(this.#lastsAt, this.#stuckAt)
     return flowing
   }
 
@@ -189,6 +206,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
     if (isSource && !bodiless) {
       this.#phase = 'streaming'
       this.#source = body
+      this.#lastsAt = deadlineIn(LASTING_SECONDS)
+      this.deadline = this.#lastsAt
       stream.respond(fields, WITH_TRAILERS)
       return body.pipe(this)
     }

@@ -19,6 +19,7 @@ async function measured(exchange: Exchange, upstream: () => Promise<unknown>): P
     queueSize: 1,
     queueTimeout: 1_000,
     concurrency: { min: 1, max: 1 },
+    streamsLend: true,
   })
   const before = [...slots.limitState]
   await fairQueue(gate)(exchange, async () => {

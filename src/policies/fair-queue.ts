@@ -11,10 +11,14 @@ import { networkOf } from '../limits/address.ts'
 import { now } from '../wire/clock.ts'
 
 export function fairQueue(gate: Gate): Policy {
+  const keep = (exchange: Exchange): void => {
+    exchange.onEnd(gate.keep(groupOf(exchange), exchange.weight, exchange))
+  }
   return function fairQueue(exchange, next) {
-    const inUse = gate.enter()
+    const inUse = gate.lends ? gate.enterFor(groupOf(exchange)) : gate.enter()
     if (inUse === 0) return new Turn(exchange, gate, next).begin()
     exchange.onEnd(gate.leave)
+    exchange.onLasting = keep
     return send(exchange, gate, inUse, next)
   }
 }
@@ -77,10 +81,16 @@ class Turn extends Waiting implements Abortable {
     const gate = this.#gate
     const sentAt = gate.now()
     this.#leaveQueue()
+    // What a stream costs from then on is charged while it lasts
+    let lastsFrom = 0
     exchange.onEnd(() => {
-      gate.settle(this, cost, gate.now() - sentAt)
+      gate.settle(this, cost, (lastsFrom || gate.now()) - sentAt)
       gate.leave()
     })
+    exchange.onLasting = () => {
+      lastsFrom = gate.now()
+      exchange.onEnd(gate.keep(this.company, this.weight, exchange))
+    }
     // Not within the end of the exchange that made room
     queueMicrotask(() => {
       try {

@@ -35,6 +35,12 @@ export function deadlineIn(seconds: number): number {
   return now() + seconds * 1000
 }
 
+/** The earlier of two deadlines, of which each may be none. */
+export function sooner(one: number, other: number): number {
+  if (one === 0 || other === 0) return one + other
+  return Math.min(one, other)
+}
+
 function sweep(): void {
   const time = now()
   for (const item of watched) {
