@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { send } from './support/client.ts'
-import { type ReloadingOptions, startReloading, WORKERS } from './support/reloading.ts'
+import { type ReloadingOptions, startReloading } from './support/reloading.ts'
 import { until } from './support/until.ts'
 import { placedConnections, workersOf } from './support/workers.ts'
 
@@ -25,6 +25,7 @@ export default defineGateway({
 })
 `
 const options: ReloadingOptions = { name: 'gateway.config.ts' }
+const two: ReloadingOptions = { ...options, env: { GATEWAY_WORKERS: '2' } }
 
 async function said(url: string): Promise<string[]> {
   const texts = new Set<string>()
@@ -65,8 +66,8 @@ test('what has failed once is tried again, though its text is the same', async (
   }
 })
 
-test('where one worker cannot follow, none does', { skip: WORKERS < 2 }, async () => {
-  const gateway = await startReloading(MODULE('one'), options)
+test('where one worker cannot follow, none does', async () => {
+  const gateway = await startReloading(MODULE('one'), two)
   try {
     const refused = await gateway.reload(MODULE('two', "if (threadId === 2) throw new Error('not here')"))
     assert.match(String(refused.problems), /not here/)
@@ -82,9 +83,9 @@ test('where one worker cannot follow, none does', { skip: WORKERS < 2 }, async (
   }
 })
 
-test('a worker that dies later comes back with the new configuration', { skip: WORKERS < 2 }, async () => {
+test('a worker that dies later comes back with the new configuration', async () => {
   const env = (name: string): string => `GATEWAY_PROJECT_NAME=${name}\nGATEWAY_HOST=127.0.0.1\n`
-  const gateway = await startReloading(MODULE('one'), { ...options, files: { '.env': env('One') } })
+  const gateway = await startReloading(MODULE('one'), { ...two, files: { '.env': env('One') } })
   const names = async (): Promise<string[]> => {
     const found = new Set<string>()
     for (let time = 0; time < 16; time++)
