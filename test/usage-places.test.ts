@@ -48,6 +48,37 @@ test('several gateways on one Redis give the sum, also after one was killed', { 
   assert.equal(await first.stop(), 0)
 })
 
+test('what Redis did not take before the end is counted after the next start', { skip }, async context => {
+  const redis = await startRedis()
+  context.after(() => redis.stop())
+  const directory = configDirectory()
+  context.after(() => directory.remove())
+  const file = directory.write('gateway.config.json', {
+    usage: { flush: '50ms', unsent: `${directory.path}/unsent.json` },
+    redis: { url: redis.url },
+    routes: [{ name: 'reports', path: '/reports', respond: { body: 'report' } }],
+  })
+  const ask = (gateway: GatewayProcess) => send(`${gateway.url}/reports`, { headers: ofCompany('acme') })
+  const first = await started(context, file, {})
+  await ask(first)
+  await counted(first, 'acme', 'reports', 1)
+  await redis.stop()
+  for (let index = 0; index < 3; index++) await ask(first)
+  assert.equal(await first.stop(), 0)
+  const [kept] = first.log.filter(({ event }) => String(event).startsWith('Usage is kept for the next start'))
+  assert.equal(kept?.requests, 3)
+  const again = await startRedis(redis.port)
+  context.after(() => again.stop())
+  const second = await started(context, file, {})
+  await second.logged(({ event }) => event === 'Usage of an earlier run is written')
+  assert.equal(
+    (await rowOf(second, 'acme', 'reports')).requests,
+    3,
+    'this Redis keeps nothing over its own restart',
+  )
+  assert.equal(await second.stop(), 0)
+})
+
 async function started(
   context: TestContext,
   file: string,

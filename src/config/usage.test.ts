@@ -88,7 +88,7 @@ describe('a usage section', () => {
       (await loadConfig({ env: { ...env, ...more }, directory, dotenv: false })).config!.usage
     assert.equal(await load({}), undefined)
     const usage = await load({ GATEWAY_USAGE_FILE: file })
-    assert.deepEqual(usage, { file, flush: 1, keep: 400, timeZone: 'UTC' })
+    assert.deepEqual(usage, { file, unsent: 'nyro-usage-unsent.json', flush: 1, keep: 400, timeZone: 'UTC' })
   })
 
   test('has a time zone of the database', () => {

@@ -15,6 +15,11 @@ export const usageSchema = z.strictObject({
     .optional()
     .describe('default: sqlite with a file or without redis, else redis'),
   file: z.string().min(1).optional().describe('SQLite file of this gateway; default: nyro-usage.db'),
+  unsent: z
+    .string()
+    .min(1)
+    .default('nyro-usage-unsent.json')
+    .describe('file for what Redis did not take before the end, until the next start'),
   flush: duration.default(1).describe('time between two writes'),
   keep: z.int().min(1).max(3_660).default(400).describe('days that usage is kept'),
   timeZone: timeZone.default('UTC').describe('of the days that usage is counted by'),

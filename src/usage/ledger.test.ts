@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -14,21 +14,29 @@ import { createRing, RingReader } from './ring.ts'
 import { RingSink } from './ring-sink.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { UsageQuery, UsageStore } from './store.ts'
+import { Unsent } from './unsent.ts'
 
 const DAY = '2026-11-27'
 const QUERY: UsageQuery = { from: DAY, to: DAY, company: null, route: null, by: ['company'] }
 const skip = await needsRedis()
 
 /** A ledger that writes when it is told to. */
-function ledgerOver(store: UsageStore, rings: RingReader[] = [], flush = 3_600) {
+function ledgerOver(
+  store: UsageStore,
+  rings: RingReader[] = [],
+  flush = 3_600,
+  unsent: Unsent | null = null,
+) {
   const told: string[] = []
   const ledger = new UsageLedger({
     store,
     timeZone: 'UTC',
     rings,
     flush,
+    unsent,
     logger: {
       error: (...said: unknown[]) => void told.push(String(said[1])),
+      warn: (...said: unknown[]) => void told.push(String(said[1])),
       info: (said: unknown) => void told.push(String(said)),
     },
   })
@@ -162,4 +170,55 @@ test('a batch whose answer was lost on the way is counted once', { skip }, async
   redis.resume()
   await until('it is written', () => ledger.flush())
   assert.deepEqual(await requests(ledger), { a: 2 })
+})
+
+test('what Redis does not take before the end is handed over at the next start, once', {
+  skip,
+}, async context => {
+  const folder = mkdtempSync(join(tmpdir(), 'nyro-unsent-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  const delivered: number[] = []
+  const unreadable: string[] = []
+  const unsent = new Unsent(join(folder, 'unsent.json'), {
+    onDelivered: requests => void delivered.push(requests),
+    onUnreadable: file => void unreadable.push(file),
+  })
+  const redis = await startRedis()
+  context.after(() => redis.stop())
+  const linked = async (): Promise<RedisLink> => {
+    const config = redisSchema.parse({ url: redis.url, timeout: 0.1 })
+    const link = new RedisLink(config, { onDown() {}, onUp() {} })
+    context.after(() => link.close())
+    await until('the link is up', () => link.up)
+    return link
+  }
+  const first = ledgerOver(new RedisStore(await linked(), 400), [], 3_600, unsent)
+  count(first.ledger, '__proto__')
+  await first.ledger.flush()
+  // It takes this one when it wakes, though nobody hears of it
+  redis.pause()
+  count(first.ledger, 'acme')
+  assert.equal(await first.ledger.flush(), false)
+  for (let company = 0; company < 300; company++) count(first.ledger, `company ${company}`)
+  await first.ledger.close()
+  assert.equal(first.told.at(-1), 'Usage is kept for the next start: it could not be written')
+  const [kept] = readdirSync(folder)
+  assert.match(kept!, /^unsent\.[-0-9a-f]{36}\.json$/)
+  const text = readFileSync(join(folder, kept!))
+  redis.resume()
+
+  const second = ledgerOver(new RedisStore(await linked(), 400), [], 3_600, unsent)
+  context.after(() => second.ledger.close())
+  await until('it is written', () => second.ledger.flush())
+  assert.deepEqual([delivered, readdirSync(folder)], [[301], []])
+  // As if another had found it too
+  writeFileSync(join(folder, kept!), text)
+  writeFileSync(join(folder, 'unsent.broken.json'), '[{"instance":"x"')
+  const third = ledgerOver(new RedisStore(await linked(), 400), [], 3_600, unsent)
+  context.after(() => third.ledger.close())
+  assert.equal(await third.ledger.flush(), true)
+  assert.deepEqual(unreadable, [join(folder, 'unsent.broken.json')])
+  const sums = await requests(third.ledger)
+  assert.equal(Object.keys(sums).length, 302)
+  assert.ok(Object.values(sums).every(each => each === 1))
 })

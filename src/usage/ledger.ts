@@ -11,6 +11,7 @@ import { Calendar } from '../limits/calendar.ts'
 import type { RingReader } from './ring.ts'
 import type { UsageBatch, UsageQuery, UsageRecord, UsageStore } from './store.ts'
 import { Totals } from './totals.ts'
+import type { Unsent } from './unsent.ts'
 
 export interface LedgerOptions {
   readonly store: UsageStore
@@ -20,7 +21,9 @@ export interface LedgerOptions {
   readonly rings: readonly RingReader[]
   /** Seconds. */
   readonly flush: number
-  readonly logger: Pick<Logger, 'error' | 'info'>
+  readonly logger: Pick<Logger, 'error' | 'info' | 'warn'>
+  /** Where the end keeps what the store did not take, and the beginning finds it; none: it is lost. */
+  readonly unsent?: Unsent | null
 }
 
 /** Rows of one batch: it is written in one go, in the thread that may be serving. */
@@ -44,6 +47,7 @@ export class UsageLedger {
   #flushing: Promise<boolean> = Promise.resolve(true)
   #busy = 0
   #failing = false
+  #delivered = false
   #closed: Promise<void> | null = null
 
   constructor(options: LedgerOptions) {
@@ -94,9 +98,32 @@ export class UsageLedger {
       await delay(CLOSE_RETRY_MS)
       written = await this.flush()
     }
-    if (!written)
-      this.#options.logger.error({ requests: this.#unwritten }, 'Usage is lost: it could not be written')
+    if (!written) await this.#keepUnsent()
     this.#options.store.close()
+  }
+
+  async #keepUnsent(): Promise<void> {
+    const { logger, unsent } = this.#options
+    const requests = this.#unwritten
+    if (requests === 0) return
+    try {
+      if (!unsent) throw new Error('this store has no other place')
+      const file = await unsent.keep(this.#unsent())
+      logger.warn({ requests, file }, 'Usage is kept for the next start: it could not be written')
+    } catch (error) {
+      logger.error({ requests, error }, 'Usage is lost: it could not be written')
+    }
+  }
+
+  /** All that is in hand, as the batches that it would have been written in. */
+  #unsent(): UsageBatch[] {
+    const batches = this.#batch === null ? [] : [this.#batch]
+    while (this.totals.size > 0) batches.push(this.#batchOf(this.totals.take(ROWS_AT_A_TIME)))
+    return batches
+  }
+
+  #batchOf(rows: UsageBatch['rows']): UsageBatch {
+    return { instance: this.#instance, sequence: ++this.#sequence, rows }
   }
 
   get #unwritten(): number {
@@ -110,12 +137,18 @@ export class UsageLedger {
 
   async #write(): Promise<boolean> {
     this.#drain()
+    try {
+      await this.#deliverUnsent()
+    } catch (error) {
+      this.#tell(error)
+      return false
+    }
     // What comes meanwhile is for the next time: under load it would never end.
     for (let left = this.totals.size; this.#batch !== null || left > 0; ) {
       if (this.#batch === null) {
         const rows = this.totals.take(Math.min(left, ROWS_AT_A_TIME))
         left -= rows.length
-        this.#batch = { instance: this.#instance, sequence: ++this.#sequence, rows }
+        this.#batch = this.#batchOf(rows)
       }
       try {
         await this.#options.store.add(this.#batch)
@@ -128,6 +161,13 @@ export class UsageLedger {
     }
     this.#tell(null)
     return true
+  }
+
+  /** Of earlier gateways, once. */
+  async #deliverUnsent(): Promise<void> {
+    if (this.#delivered) return
+    await this.#options.unsent?.deliver(this.#options.store)
+    this.#delivered = true
   }
 
   /** Once, when it begins and when it ends. */

@@ -10,6 +10,7 @@ import { RedisStore } from './redis-store.ts'
 import { createRing, RingReader } from './ring.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { UsageStore } from './store.ts'
+import { Unsent } from './unsent.ts'
 
 export interface OpenUsage {
   readonly ledger: UsageLedger
@@ -45,6 +46,7 @@ export async function openUsage(
     rings: rings.map(ring => new RingReader(ring)),
     flush: usage.flush,
     logger,
+    unsent: store instanceof RedisStore ? unsentOf(usage, logger) : null,
   })
   return {
     ledger,
@@ -60,6 +62,13 @@ async function storeOf(
 ): Promise<UsageStore> {
   const place = usagePlace(usage, redis)
   return place.kind === 'redis' ? new RedisStore(link!, usage.keep) : SqliteStore.open(place.file, usage.keep)
+}
+
+function unsentOf({ unsent }: UsageConfig, logger: Logger): Unsent {
+  return new Unsent(unsent, {
+    onDelivered: (requests, file) => logger.info({ requests, file }, 'Usage of an earlier run is written'),
+    onUnreadable: (file, error) => logger.error({ file, error }, 'Usage of an earlier run cannot be read'),
+  })
 }
 
 /** Seconds for Redis to answer somebody who waits for it. */
