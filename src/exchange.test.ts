@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { exchangeOf } from '../test/support/exchange.ts'
 import { settle } from './edge/settle.ts'
-import { compose, json, type Policy, reply, UpstreamHeaders } from './exchange.ts'
+import { compose, json, type Policy, reply } from './exchange.ts'
+import { UpstreamHeaders } from './wire/upstream-headers.ts'
 
 describe('an exchange', () => {
   test('has the raw path and query of its target', () => {
