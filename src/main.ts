@@ -1,4 +1,4 @@
-/** The command line: `nyro-gateway start | demo | check | routes | usage`. */
+/** The command line: `nyro-gateway start | demo | check | diff | routes | usage`. */
 
 import { parseArgs } from 'node:util'
 import { check, routes, start, USAGE } from './cli/commands.ts'
@@ -35,6 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (values.help) return print(HELP)
   if (values.version) return print(`${VERSION}\n`)
   const [name, ...rest] = positionals
+  if (name === 'diff') return runDiff(rest, values)
   if (name === undefined) return usage('no command given')
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (name === 'help') return print(HELP)
@@ -45,6 +46,16 @@ async function main(args: readonly string[]): Promise<number> {
   const strange = Object.keys(others).find(option => name !== 'usage' && option in USAGE_OPTIONS)
   if (strange !== undefined) return usage(`--${strange} belongs to usage, not to ${name}`)
   return command({ ...others, file: config })
+}
+
+async function runDiff(files: readonly string[], options: object): Promise<number> {
+  const [before, after] = files
+  const [strange] = Object.keys(options)
+  if (strange !== undefined) return usage(`--${strange} does not belong to diff`)
+  if (before === undefined || after === undefined || files.length > 2)
+    return usage('diff takes two config files, the old one and the new one')
+  const { diff } = await import('./cli/diff.ts')
+  return diff(before, after)
 }
 
 /** Options of one command alone. */

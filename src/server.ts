@@ -87,38 +87,10 @@ export async function startAlone(
   serving.start()
   await parts.prepared()
   let front: FrontDoor
-  let admin: AdminServer | null
+  let admin: AdminServer | null = null
   try {
     front = await serving.listen({ plain: server.port, tls: server.tls?.port ?? null }, false)
   } catch (error) {
-    serving.release()
-    await parts.close()
-    throw error
-  }
-  const startedAt = performance.now()
-  try {
-    admin =
-      config.admin.port === 'off'
-        ? null
-        : await startAdmin(
-            config,
-            {
-              ready: () => board.phase === 'running' && serving.ready(),
-              draining: () => board.phase === 'draining',
-              workers() {
-                serving.publish()
-                board.setState(0, serving.ready() ? 'ready' : 'listening')
-                return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
-              },
-              board,
-              blocking,
-              usage: usage?.ledger ?? null,
-            },
-            config.admin.port,
-          )
-  } catch (error) {
-    serving.cut()
-    await serving.close()
     serving.release()
     await parts.close()
     throw error
@@ -138,6 +110,35 @@ export async function startAlone(
       return { swap: takeOver, discard }
     },
   })
+  const startedAt = performance.now()
+  try {
+    admin =
+      config.admin.port === 'off'
+        ? null
+        : await startAdmin(
+            config,
+            {
+              ready: () => board.phase === 'running' && serving.ready(),
+              draining: () => board.phase === 'draining',
+              workers() {
+                serving.publish()
+                board.setState(0, serving.ready() ? 'ready' : 'listening')
+                return [{ id: 0, restarts: 0, uptime: (performance.now() - startedAt) / 1000 }]
+              },
+              board,
+              blocking,
+              usage: usage?.ledger ?? null,
+              reload: () => reloader.reload(),
+            },
+            config.admin.port,
+          )
+  } catch (error) {
+    serving.cut()
+    await serving.close()
+    serving.release()
+    await parts.close()
+    throw error
+  }
   board.phase = 'running'
   const { plain, tls } = front.ports
   const url = urlOf(server.host, plain)

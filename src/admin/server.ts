@@ -6,9 +6,11 @@ import { listening, urlOf } from '../listening.ts'
 import type { UsageLedger } from '../usage/ledger.ts'
 import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
+import type { ReloadOutcome } from '../workers/reload.ts'
 import { BlocksApi } from './blocks.ts'
 import type { AdminReply } from './json-body.ts'
 import { describeLimits } from './limits-table.ts'
+import { reloadFor } from './reload.ts'
 import { RevocationsApi } from './revocations.ts'
 import { describeRoutes } from './route-table.ts'
 import { describeUpstreams } from './upstream-table.ts'
@@ -30,6 +32,7 @@ export interface AdminState {
   readonly blocking: Blocking
   /** null: usage is not counted. */
   readonly usage: UsageLedger | null
+  readonly reload: () => Promise<ReloadOutcome>
 }
 
 export async function startAdmin(
@@ -51,6 +54,8 @@ export async function startAdmin(
       return answer(response, revocations.remove(request))
     if (path === '/blocks' && request.method === 'POST') return answer(response, blocks.add(request))
     if (path === '/blocks' && request.method === 'DELETE') return answer(response, blocks.remove(request))
+    if (path === '/reload' && request.method === 'POST')
+      return answer(response, reloadFor(request, state.reload))
     request.resume()
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return send(response, 405, { detail: 'Method Not Allowed' })

@@ -4,6 +4,7 @@ import { styleText } from 'node:util'
 import { describeRoutes, type RouteDescription } from '../admin/route-table.ts'
 import { type ConfigSource, type Loaded, loadConfig } from '../config/load.ts'
 import type { GatewayConfig } from '../config/schema.ts'
+import { watchConfig } from '../config/watch.ts'
 import type { RunningGateway } from '../server.ts'
 import { DatabaseUnusable } from '../usage/database.ts'
 import { surviveFaults } from '../workers/faults.ts'
@@ -38,6 +39,7 @@ export async function start(options: CommandOptions): Promise<number> {
   for (const warning of warnings) gateway.log.logger.warn(warning)
   surviveFaults(gateway.log)
   signals.onReload(() => void gateway.reload())
+  if (loaded.config.server.reloadOnChange) watchConfig(loaded.source, () => void gateway.reload())
   await signals.first
   signals.onNext(() => void gateway.abandon().finally(() => process.exit(FAILURE)))
   await gateway.close()

@@ -13,6 +13,7 @@ Usage: nyro-gateway COMMAND [--config FILE]
 Commands:
   start     serve traffic
   check     validate the configuration, print all of its problems
+  diff      diff OLD NEW: say what changes from one config file to the other
   routes    print the table of routes with what guards each
   usage     print what each company used, from where gateways of this configuration count it
   demo      gateway with embedded services, no configuration needed

@@ -106,6 +106,11 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     path: ['server', 'drainTimeout'],
     help: 'seconds that running exchanges get on SIGTERM (25)',
   },
+  GATEWAY_RELOAD_ON_CHANGE: {
+    path: ['server', 'reloadOnChange'],
+    read: flag,
+    help: 'true: load the config file and .env again when they have changed (false)',
+  },
   GATEWAY_REDIS_URL: {
     path: ['redis', 'url'],
     help: 'Redis or Valkey that several gateways share: redis://, rediss://, redis+sentinel://, redis+cluster://',

@@ -9,7 +9,7 @@ import type { GatewayConfig } from './schema.ts'
 
 /** Plain data, so that a thread that starts later gets what the others run with. */
 export interface FixedSettings {
-  readonly server: Pick<GatewayConfig['server'], 'host' | 'port' | 'workers' | 'tls'>
+  readonly server: Pick<GatewayConfig['server'], 'host' | 'port' | 'workers' | 'tls' | 'reloadOnChange'>
   readonly admin: Pick<GatewayConfig['admin'], 'host' | 'port'>
   readonly log: Pick<GatewayConfig['log'], 'format'>
   readonly limits: { readonly maxKeys: number }
@@ -20,9 +20,9 @@ export interface FixedSettings {
 /** @param running what a configuration without limits has nothing to say against */
 export function fixedOf(config: GatewayConfig, running?: FixedSettings): FixedSettings {
   const { server, admin, log, limits, redis, usage } = config
-  const { host, port, workers, tls } = server
+  const { host, port, workers, tls, reloadOnChange } = server
   return {
-    server: { host, port, workers, tls },
+    server: { host, port, workers, tls, reloadOnChange },
     admin: { host: admin.host, port: admin.port },
     log: { format: log.format },
     limits: { maxKeys: limits?.maxKeys ?? running?.limits.maxKeys ?? DEFAULT_MAX_KEYS },

@@ -75,6 +75,10 @@ const server = z.strictObject({
     .default(0)
     .describe('time between turning unready and closing the listener on SIGTERM'),
   drainTimeout: duration.default(25).describe('time that exchanges in flight get on SIGTERM'),
+  reloadOnChange: z
+    .boolean()
+    .default(false)
+    .describe('load the configuration again when its file or .env has changed'),
 })
 
 const admin = z.strictObject({

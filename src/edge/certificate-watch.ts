@@ -1,12 +1,12 @@
 /** Notices that the certificate's files have changed, whichever way they are replaced. */
 
-import { statSync } from 'node:fs'
 import {
   type CertificateFiles,
   type CertificatePair,
   type CertificateProblem,
   readCertificate,
 } from '../certificate.ts'
+import { fileStamp } from '../file-stamp.ts'
 
 export interface CertificateEvents {
   onChanged(pair: CertificatePair): void
@@ -15,8 +15,7 @@ export interface CertificateEvents {
 }
 
 /**
- * Looks at the files every `seconds`. Watched by name and not by handle: Kubernetes swaps a link to the folder above
- * them, and certbot links to a new file.
+ * Looks at the files every `seconds`. Watched by name and not by handle, for they are replaced rather than written to.
  * @returns what ends it
  */
 export function watchCertificate(
@@ -51,16 +50,6 @@ export function watchCertificate(
   return () => clearInterval(timer)
 }
 
-/** Differs when a file has been replaced or written to. Through links, since what they lead to is what counts. */
 function stampOf({ cert, key }: CertificateFiles): string {
-  return [cert, key].map(stampOfFile).join()
-}
-
-function stampOfFile(file: string): string {
-  try {
-    const { ino, mtimeMs, size } = statSync(file)
-    return `${ino}:${mtimeMs}:${size}`
-  } catch {
-    return 'absent'
-  }
+  return [cert, key].map(fileStamp).join()
 }

@@ -150,6 +150,7 @@ class Supervisor {
         board,
         blocking: this.#parts.blocking,
         usage: this.#parts.usage?.ledger ?? null,
+        reload: () => this.#reloader.reload(),
       }
       this.#admin = await startAdmin(this.#config, state, admin.port)
     }
