@@ -118,11 +118,14 @@ export class Revocations {
   }
 
   #revokeAllBut(userId: string, sessionId: string, until: number, now: number, issuedUpTo: number): boolean {
-    for (;;) {
+    for (let tries = 0; ; tries++) {
       const before = this.#mark('user', userId, now)
+      // Who is spared once more was not refused so far. Behind a first try what is read may be this thread's own word.
+      const isSpared = tries === 0 && this.#mark('spared', sessionId, now) >= before
+      const refused = isSpared ? 0 : before
       const mark = Math.min(MAX_VALUE, Math.max(issuedUpTo, before + 1))
       // In this order, so that there is no moment in which the session is refused, or forgiven what came before.
-      if (before > 0 && !this.#set('session', sessionId, later, before, until, now)) return false
+      if (refused > 0 && !this.#set('session', sessionId, later, refused, until, now)) return false
       if (!this.#set('spared', sessionId, later, mark, until, now)) return false
       const step: Step = current => (current === before ? mark : DECLINED)
       const result = this.#entries.update(this.#entries.key(nameOf('user', userId)), step, 0, 0, until, now)
