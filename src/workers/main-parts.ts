@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { openMainLink } from '../redis/main-link.ts'
+import { RULING_FORM } from '../redis/ruling-text.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
 import { type OpenUsage, openUsage } from '../usage/open.ts'
 import { QuotaKeeper } from '../usage/quota-keeper.ts'
@@ -73,8 +74,8 @@ export async function openMainParts(
 }
 
 async function shareBlocks(blocking: Blocking, link: RedisLink, logger: Logger) {
-  const { SharedBlocks } = await import('../redis/shared-blocks.ts')
-  const shared = new SharedBlocks(link, blocking, {
+  const { SharedBook } = await import('../redis/shared-book.ts')
+  const shared = new SharedBook(link, blocking, RULING_FORM, {
     onRefused: reason => logger.error({ reason }, 'Blocks cannot be shared: Redis refuses'),
     onLost: count => logger.error({ count }, 'Blocks of other gateways found no room'),
   })
