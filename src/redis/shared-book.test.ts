@@ -30,7 +30,7 @@ function replica(context: TestContext, url: string) {
   })
   blocking.shareWith(shared)
   const close = () => {
-    shared.close()
+    void shared.close()
     blocking.close()
     link.close()
   }

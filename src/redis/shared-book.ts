@@ -103,6 +103,8 @@ export class SharedBook<Entry> implements Sharing<Entry> {
   /** What is here and what is there has to be compared. */
   #differs = true
   #busy = false
+  /** What is being announced. */
+  readonly #underWay = new Set<Promise<void>>()
   #polledAt = 0
   #notBefore = 0
   #refused = false
@@ -136,7 +138,10 @@ export class SharedBook<Entry> implements Sharing<Entry> {
 
   announce(entry: Entry): void {
     // Most are the first of their name
-    this.#write([{ entry, there: '' }]).catch(error => this.#fail(error))
+    const written = this.#write([{ entry, there: '' }])
+      .catch(error => this.#fail(error))
+      .finally(() => this.#underWay.delete(written))
+    this.#underWay.add(written)
   }
 
   forget(entries: readonly Entry[]): void {
@@ -145,8 +150,10 @@ export class SharedBook<Entry> implements Sharing<Entry> {
     this.#forget(args).catch(() => {})
   }
 
-  close(): void {
+  /** What was said last is told before, as far as Redis answers in time. */
+  async close(): Promise<void> {
     clearInterval(this.#timer)
+    await Promise.all(this.#underWay)
     this.#subscription.close()
   }
 

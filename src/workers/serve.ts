@@ -18,6 +18,7 @@ import { Lifetimes } from '../lifetimes.ts'
 import type { LimitEvents } from '../limits/limits.ts'
 import type { Ports } from '../listening.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
+import type { Revocation } from '../store/revocation.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { QuotaName } from '../usage/quota-keeper.ts'
@@ -77,6 +78,8 @@ export interface ServeOptions {
   readonly onQuotas?: ((names: readonly QuotaName[]) => void) | undefined
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
   readonly ticketKeys?: Buffer
+  /** Told what sign-outs have revoked in this process, for other gateways. */
+  readonly onRevoked?: ((revocation: Revocation) => void) | undefined
   /** Counts usage; null: nobody does. */
   readonly usage?: ExchangeObserver | null
 }
@@ -110,8 +113,11 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       keys,
       revocations,
       blocks,
-      signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
-        log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+      signOut: signOutFrom(
+        board.revocations,
+        config.identity.leeway,
+        () => log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+        options.onRevoked,
       ),
       lifetimes,
       tickets: board.tickets,
