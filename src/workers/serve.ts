@@ -25,6 +25,7 @@ import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { Board } from './board.ts'
 
 import { openLimits } from './open-limits.ts'
+import { openTickets } from './open-tickets.ts'
 
 import { quotaNews } from './quota-news.ts'
 
@@ -96,6 +97,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
   const onQuota = options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas)
   const limits = await openLimits({ config: options.config, board, id, logger: log.logger, onQuota })
+  const tickets = await openTickets(limits.link, board, log.logger)
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -120,7 +122,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         options.onRevoked,
       ),
       lifetimes,
-      tickets: board.tickets,
+      tickets,
       limits: limits.store,
       seat: { admission: board.admission, worker: id },
     }
