@@ -38,7 +38,7 @@ import { fillTemplate, stripSegments, withoutVersion } from './route/rewrite.ts'
 import { serviceRoutes } from './service/routes.ts'
 import { takesTickets, ticketRoute } from './service/tickets.ts'
 import { type AskedBlocks, Blocks } from './store/blocks.ts'
-import { Tickets } from './store/tickets.ts'
+import { type AskedTickets, Tickets } from './store/tickets.ts'
 import { type Endpoint, mergeTimeouts } from './upstream/endpoint.ts'
 import { endpointsOf, upstreamKeyOf } from './upstream/endpoints.ts'
 import { Http2Pool } from './upstream/http2-pool.ts'
@@ -119,7 +119,7 @@ export interface Shared {
   readonly signOut?: SignOut
   /** What lasts, in this thread. */
   readonly lifetimes?: Lifetimes
-  readonly tickets?: Tickets
+  readonly tickets?: AskedTickets
   /** Keeps the state of limits. */
   readonly limits: LimitStore
   /** Where its requests queue with those of the others. */

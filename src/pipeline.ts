@@ -26,14 +26,14 @@ import { type StreamCredentialsOptions, streamCredentials } from './policies/str
 import { urlSecrets } from './policies/url-secrets.ts'
 import { type WebSocketOptions, websocket } from './policies/websocket.ts'
 import type { AskedBlocks } from './store/blocks.ts'
-import type { Tickets } from './store/tickets.ts'
+import type { AskedTickets } from './store/tickets.ts'
 
 /** What all pipelines of a gateway have in common. */
 export interface PipelineParts {
   readonly verifier: TokenVerifier
   readonly blocks: AskedBlocks
   /** null: none are issued */
-  readonly tickets: Tickets | null
+  readonly tickets: AskedTickets | null
   readonly signOut: SignOut
   /** null: none are configured */
   readonly limits: Limits | null
@@ -82,7 +82,7 @@ export function pipelineOf(
 const isReported = ({ header, event }: CostConfig): boolean => header !== undefined || event !== undefined
 
 /** null: on this route credentials come in the header alone. */
-function streamOptions(route: RouteConfig, tickets: Tickets | null): StreamCredentialsOptions | null {
+function streamOptions(route: RouteConfig, tickets: AskedTickets | null): StreamCredentialsOptions | null {
   const { websocket } = route
   const subprotocol = websocket !== false && websocket.tokenInSubprotocol
   if (route.auth === 'none' || !(route.tickets || subprotocol)) return null

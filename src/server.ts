@@ -66,8 +66,8 @@ export async function startAlone(
   const { server } = config
   const { logger } = log
   const board = Board.create(1, { limitKeys: config.limits?.maxKeys, queued: queuedUpstreams(config) })
-  const parts = await openMainParts(config, logger, 0)
-  const { blocking, usage } = parts
+  const parts = await openMainParts(config, logger, board.revocations, 0)
+  const { blocking, revoking, usage } = parts
   const quotas = parts.keepQuotas(board.limits)
   const serving = await serve({
     config,
@@ -75,6 +75,7 @@ export async function startAlone(
     board,
     blocks: blocking.blocks,
     id: 0,
+    onRevoked: revoking === null ? undefined : revocation => revoking.note(revocation),
     onQuotas: quotas === null ? undefined : names => quotas.note(names),
     events: {
       onKeysFailed: error => logger.error({ error }, 'JWKS could not be fetched'),
@@ -127,6 +128,7 @@ export async function startAlone(
               },
               board,
               blocking,
+              revoking,
               usage: usage?.ledger ?? null,
               reload: () => reloader.reload(),
             },

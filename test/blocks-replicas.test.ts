@@ -137,7 +137,9 @@ describe('gateways that share a Redis', { skip, timeout: 120_000 }, () => {
     const url = `redis://127.0.0.1:${port}`
     const d = await start(url)
     try {
-      await d.logged(({ event }) => String(event).startsWith('Blocks of other gateways are not known yet'))
+      await d.logged(({ event }) =>
+        String(event).startsWith('Blocks and revocations of other gateways are not known'),
+      )
       assert.equal(await statusOf(d), 200)
       await block(d, { user_id: 'ana', reason: 'Early' })
       assert.equal(await statusOf(d), 403)

@@ -5,17 +5,15 @@
 
 import type { IncomingMessage } from 'node:http'
 import * as z from 'zod'
-import type { Revocations, RevokedKind } from '../store/revocations.ts'
+import { isTellable, type RevokedKind, revocationOf } from '../store/revocation.ts'
+import type { Revocations } from '../store/revocations.ts'
 import type { Blocking } from '../workers/blocking.ts'
+import type { Revoking } from '../workers/revoking.ts'
 import { noRoom } from './blocks.ts'
 import { type AdminReply, jsonBody, NO_CONTENT, problem } from './json-body.ts'
 
 const DAY = 86_400
-const id = z
-  .string()
-  .min(1)
-  .max(256)
-  .refine(text => text.isWellFormed())
+const id = z.string().refine(isTellable)
 const expiry = z
   .number()
   .positive()
@@ -35,18 +33,28 @@ interface Named {
   readonly expiresIn: number
 }
 
+interface Revoked {
+  readonly kind: RevokedKind
+  readonly name: string
+  /** Milliseconds since 1970. */
+  readonly until: number
+}
+
 /** Names that are kept before those that are over are looked for. */
 const PRUNE_AT = 1_000
 
 export class RevocationsApi {
   readonly #revocations: Revocations
+  readonly #revoking: Revoking | null
   readonly #blocking: Blocking
   #pruneAt = PRUNE_AT
-  /** What was revoked here → until when. The shared table knows only hashes. */
-  readonly #until = new Map<string, number>()
+  /** What was revoked here, and until when. The shared table knows only hashes. */
+  readonly #revoked = new Map<string, Revoked>()
 
-  constructor(revocations: Revocations, blocking: Blocking) {
+  /** @param revoking tells other gateways; null: there are none */
+  constructor(revocations: Revocations, revoking: Revoking | null, blocking: Blocking) {
     this.#revocations = revocations
+    this.#revoking = revoking
     this.#blocking = blocking
   }
 
@@ -54,11 +62,14 @@ export class RevocationsApi {
   list(now: number = Date.now()): AdminReply {
     this.#prune(now)
     const companies = this.#blocking.list(now).filter(({ kind }) => kind === 'company')
-    return { status: 200, body: { count: this.#until.size + companies.length } }
+    return { status: 200, body: { count: this.#revoked.size + companies.length } }
   }
 
   #prune(now: number): void {
-    for (const [name, until] of this.#until) if (until <= now) this.#until.delete(name)
+    for (const [key, { kind, name, until }] of this.#revoked) {
+      // Another gateway may have taken it back
+      if (until <= now || !this.#revocations.has(kind, name, now)) this.#revoked.delete(key)
+    }
   }
 
   async add(request: IncomingMessage): Promise<AdminReply> {
@@ -83,22 +94,24 @@ export class RevocationsApi {
         'There is no room for another revocation: nothing was revoked.',
       )
     }
-    if (this.#until.size >= this.#pruneAt) {
+    this.#revoking?.note(revocationOf(kind, name, now, Math.ceil(until)))
+    if (this.#revoked.size >= this.#pruneAt) {
       this.#prune(now)
-      this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#until.size)
+      this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#revoked.size)
     }
     const key = keyOf(kind, name)
-    this.#until.set(key, Math.max(until, this.#until.get(key) ?? 0))
+    const before = this.#revoked.get(key)?.until ?? 0
+    this.#revoked.set(key, { kind, name, until: Math.max(until, before) })
     return NO_CONTENT
   }
 
   /** Asks the shared table, for users who signed out through the gateway are in it as well. */
   #restore({ kind, name }: Named): AdminReply {
-    this.#until.delete(keyOf(kind, name))
+    this.#revoked.delete(keyOf(kind, name))
     const restored =
       kind === 'company'
         ? this.#blocking.unblock({ kind, id: name })
-        : this.#revocations.restore(kind, name, Date.now())
+        : (this.#revoking ?? this.#revocations).restore(kind, name, Date.now())
     if (restored) return NO_CONTENT
     return problem(404, 'Not Found', `This ${kind} is not revoked.`)
   }

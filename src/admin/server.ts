@@ -7,6 +7,7 @@ import type { UsageLedger } from '../usage/ledger.ts'
 import type { Blocking } from '../workers/blocking.ts'
 import type { Board } from '../workers/board.ts'
 import type { ReloadOutcome } from '../workers/reload.ts'
+import type { Revoking } from '../workers/revoking.ts'
 import { BlocksApi } from './blocks.ts'
 import type { AdminReply } from './json-body.ts'
 import { describeLimits } from './limits-table.ts'
@@ -30,6 +31,8 @@ export interface AdminState {
   readonly workers: () => readonly WorkerLife[]
   readonly board: Board
   readonly blocking: Blocking
+  /** null: no other gateway is told of revocations. */
+  readonly revoking: Revoking | null
   /** null: usage is not counted. */
   readonly usage: UsageLedger | null
   readonly reload: () => Promise<ReloadOutcome>
@@ -42,7 +45,7 @@ export async function startAdmin(
 ): Promise<AdminServer> {
   let described = descriptionOf(config)
   const isMeant = hostCheck(config.admin.host)
-  const revocations = new RevocationsApi(state.board.revocations, state.blocking)
+  const revocations = new RevocationsApi(state.board.revocations, state.revoking, state.blocking)
   const blocks = new BlocksApi(state.blocking)
   const usage = new UsageApi(state.usage)
   const server = createServer((request, response) => {

@@ -36,6 +36,7 @@ export interface RedisStoreEvents {
 }
 
 export class RedisStore implements LimitStore {
+  readonly link: RedisLink
   readonly #ledger: Ledger
   readonly #accounts = new Registry()
   #steady: NodeJS.Timeout | undefined
@@ -43,7 +44,7 @@ export class RedisStore implements LimitStore {
   readonly #known = Promise.withResolvers<void>()
 
   constructor({ config, counters, slots, cells, events }: RedisStoreOptions) {
-    const link = new RedisLink(config, {
+    this.link = new RedisLink(config, {
       onDown: reason => {
         cells.up.add(-cells.up.value)
         clearTimeout(this.#steady)
@@ -63,7 +64,7 @@ export class RedisStore implements LimitStore {
         this.#steady.unref()
       },
     })
-    this.#ledger = new Ledger(link, counters, slots, cells, config.timeout * 1000, events.onRefused)
+    this.#ledger = new Ledger(this.link, counters, slots, cells, config.timeout * 1000, events.onRefused)
   }
 
   /** Resolves when it is known for the first time whether Redis is there: requests before that are decided locally. */

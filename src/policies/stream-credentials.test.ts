@@ -6,7 +6,7 @@ import { verifierSettings } from '../../test/support/verifier.ts'
 import { compose, type Exchange, type Handler, type Reply, reply } from '../exchange.ts'
 import { TokenVerifier } from '../identity/verify.ts'
 import { Blocks } from '../store/blocks.ts'
-import { Tickets } from '../store/tickets.ts'
+import { type AskedTickets, Tickets } from '../store/tickets.ts'
 import { authenticate } from './authenticate.ts'
 import { streamCredentials, ticketPayload } from './stream-credentials.ts'
 
@@ -23,10 +23,13 @@ interface Asked {
   /** What the route takes. */
   readonly takes?: { readonly tickets?: boolean; readonly subprotocol?: boolean }
   readonly answer?: Handler
+  readonly tickets?: AskedTickets
 }
 
 interface Result {
   readonly reply: Reply
+  /** The same, where it takes its time. */
+  readonly later: Promise<Reply>
   readonly exchange: Exchange
   readonly passed: boolean
   readonly code: string | undefined
@@ -45,7 +48,7 @@ function ask(asked: Asked): Result {
   const handle = compose(
     [
       streamCredentials({
-        tickets: takes.tickets ? tickets : null,
+        tickets: takes.tickets ? (asked.tickets ?? tickets) : null,
         subprotocol: takes.subprotocol ?? false,
       }),
       authenticate({
@@ -62,7 +65,7 @@ function ask(asked: Asked): Result {
     },
   )
   const answer = handle(exchange) as Reply
-  return { reply: answer, exchange, passed, code: answer.error?.code }
+  return { reply: answer, later: Promise.resolve(answer), exchange, passed, code: answer.error?.code }
 }
 
 const STREAM = ['Accept', 'text/event-stream']
@@ -108,6 +111,24 @@ describe('a ticket in the query', () => {
     for (const ticket of ['', 'x', 'A'.repeat(24), issue().slice(1), token()])
       for (const mode of ['required', 'optional'] as const)
         assert.equal(ask({ target: `/?ticket=${ticket}`, headers: STREAM, mode }).code, 'ticket_invalid')
+  })
+
+  test('may be asked about elsewhere: what is answered late counts the same', async () => {
+    const late = (payload: string | null): AskedTickets => ({
+      issue: () => null,
+      redeem: async () => payload,
+      discard: () => false,
+    })
+    const good = late(ticketPayload(APP, token(claims({ sub: 'bob' }))))
+    const asked = { target: '/?ticket=s.x&a=1', headers: [...STREAM, 'Origin', APP] }
+    const { exchange, later } = ask({ ...asked, tickets: good })
+    assert.equal((await later).status, 200)
+    assert.deepEqual([exchange.identity?.userId, exchange.upstreamQuery], ['bob', '?a=1'])
+    for (const refusing of [
+      { ...asked, tickets: late(null) },
+      { ...asked, tickets: good, headers: [...STREAM, 'Origin', 'https://evil.example.com'] },
+    ])
+      assert.equal((await ask(refusing).later).error?.code, 'ticket_invalid')
   })
 
   test('of another origin is refused, and used up', () => {

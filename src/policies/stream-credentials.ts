@@ -8,14 +8,14 @@ import { GatewayError } from '../errors.ts'
 import type { Exchange, Handler, Policy, Reply } from '../exchange.ts'
 import { readBearer } from '../identity/bearer.ts'
 import { problemReply } from '../problem.ts'
-import type { Tickets } from '../store/tickets.ts'
+import type { AskedTickets } from '../store/tickets.ts'
 import { takeParameters } from '../wire/query.ts'
 import type { RequestHeaders } from '../wire/request-headers.ts'
 import { bearerOf } from './authenticate.ts'
 
 export interface StreamCredentialsOptions {
   /** null: the route takes no tickets. */
-  readonly tickets: Tickets | null
+  readonly tickets: AskedTickets | null
   readonly subprotocol: boolean
 }
 
@@ -40,9 +40,10 @@ export function streamCredentials({ tickets, subprotocol }: StreamCredentialsOpt
     if (inHeader + given.length + tokens.length > 1)
       return refuse(exchange, 'repeated_authorization', 'More than one token or ticket.')
     if (given.length === 1) {
-      const token = redeem(given[0]!, exchange.headers)
-      if (token === null) return refuse(exchange, 'ticket_invalid')
-      exchange.streamBearer = { kind: 'token', token }
+      const payload = tickets!.redeem(given[0]!, Date.now())
+      return payload instanceof Promise
+        ? payload.then(late => admit(late, exchange, next))
+        : admit(payload, exchange, next)
     }
     if (tokens.length === 0) return next(exchange)
     const [entry] = tokens as [string]
@@ -56,17 +57,23 @@ export function streamCredentials({ tickets, subprotocol }: StreamCredentialsOpt
     exchange.upstreamQuery = rest
     return taken.filter((_, index) => index % 2 === 1 && taken[index - 1] === 'ticket')
   }
+}
 
-  /** The token behind a ticket, unless the ticket is another origin's. */
-  function redeem(ticket: string, headers: RequestHeaders): string | null {
-    const payload = tickets!.redeem(ticket, Date.now())
-    if (payload === null) return null
-    const { origin, token } = readPayload(payload)
-    // A page that got hold of another one's ticket cannot hide where it is from. Who is no browser has no origin, and
-    // EventSource sends none to the page's own.
-    const from = headers.get('origin') ?? ''
-    return origin === '' || from === '' || origin === from ? token : null
-  }
+/** Goes on with the token behind a ticket, if the ticket was good. */
+function admit(payload: string | null, exchange: Exchange, next: Handler): Reply | Promise<Reply> {
+  const token = payload === null ? null : tokenFor(payload, exchange.headers)
+  if (token === null) return refuse(exchange, 'ticket_invalid')
+  exchange.streamBearer = { kind: 'token', token }
+  return next(exchange)
+}
+
+/** The token that a ticket stands for, unless the ticket is another origin's. */
+function tokenFor(payload: string, headers: RequestHeaders): string | null {
+  const { origin, token } = readPayload(payload)
+  // A page that got hold of another one's ticket cannot hide where it is from. Who is no browser has no origin, and
+  // EventSource sends none to the page's own.
+  const from = headers.get('origin') ?? ''
+  return origin === '' || from === '' || origin === from ? token : null
 }
 
 /** What a ticket stands for. An origin has no space in it, as far as browsers go; a token has none at all. */

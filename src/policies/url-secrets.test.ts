@@ -27,6 +27,13 @@ describe('a query', () => {
     assert.equal(tickets.redeem(ticket, Date.now()), null)
   })
 
+  test('loses what may be a ticket of several gateways, without waiting for an answer', () => {
+    const shared = { issue: () => null, redeem: () => new Promise<null>(() => {}), discard: () => true }
+    const exchange = exchangeOf({ target: '/x?a=1&ticket=s.x' })
+    void urlSecrets(shared)(exchange, () => reply(204, []))
+    assert.equal(exchange.upstreamQuery, '?a=1')
+  })
+
   for (const query of [
     '',
     '?ticket=4711&access_token=abc',

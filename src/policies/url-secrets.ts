@@ -4,7 +4,7 @@
  */
 
 import type { Policy } from '../exchange.ts'
-import type { Tickets } from '../store/tickets.ts'
+import type { AskedTickets } from '../store/tickets.ts'
 import { takeParameters } from '../wire/query.ts'
 
 const NAMES: ReadonlySet<string> = new Set(['access_token', 'ticket'])
@@ -14,7 +14,7 @@ const SUSPECT = /t(?:icket|oken)|%/i
 const TOKEN = /^[\w-]{8,}\.[\w-]{8,}\.[\w-]*$/
 
 /** @param tickets null: none are issued */
-export function urlSecrets(tickets: Tickets | null): Policy {
+export function urlSecrets(tickets: AskedTickets | null): Policy {
   return function urlSecrets(exchange, next) {
     if (exchange.upstreamQuery !== '' && SUSPECT.test(exchange.upstreamQuery))
       exchange.upstreamQuery = takeParameters(exchange.upstreamQuery, NAMES, isSecret).rest
@@ -24,6 +24,6 @@ export function urlSecrets(tickets: Tickets | null): Policy {
   /** A service may have parameters of its own under these names. A live ticket is none of them, and used up now. */
   function isSecret(name: string, value: string): boolean {
     if (name === 'access_token') return TOKEN.test(value)
-    return tickets !== null && tickets.redeem(value, Date.now()) !== null
+    return tickets?.discard(value, Date.now()) ?? false
   }
 }

@@ -1,9 +1,19 @@
 /** What was said of somebody, as it lies in Redis: `<moment> <JSON>` under `<kind>:<id>`. */
 
 import { parseNetwork } from '../store/addresses.ts'
-import { BLOCK_KINDS, type BlockKind, MAX_ID_LENGTH, type Ruling } from '../store/block.ts'
+import { BLOCK_KINDS, type BlockKind, keyOf, MAX_ID_LENGTH, type Ruling } from '../store/block.ts'
+import { isOver } from '../workers/blocking.ts'
+import type { EntryForm } from './shared-book.ts'
 
-/** The moment comes first, where a script finds it without a parser. */
+export const RULING_FORM: EntryForm<Ruling> = {
+  name: 'blocks',
+  nameOf: keyOf,
+  write: writeRuling,
+  read: readRuling,
+  isOver,
+  isNews: ({ at }, known) => at > known.at,
+}
+
 export function writeRuling({ at, block }: Ruling): string {
   if (block === null) return `${at} null`
   const { reason, until } = block

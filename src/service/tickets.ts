@@ -10,7 +10,7 @@ import { authorize } from '../policies/authorize.ts'
 import { rateLimit } from '../policies/rate-limit.ts'
 import { ticketPayload } from '../policies/stream-credentials.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
-import { MAX_PAYLOAD, type Tickets } from '../store/tickets.ts'
+import { type AskedTickets, MAX_PAYLOAD } from '../store/tickets.ts'
 import type { ServiceRoute } from './routes.ts'
 
 /** Some route takes tickets. */
@@ -23,7 +23,7 @@ export function ticketRoute(
   config: GatewayConfig,
   verifier: TokenVerifier,
   blocks: AskedBlocks,
-  tickets: Tickets,
+  tickets: AskedTickets,
   rules: RouteRules | null,
 ): ServiceRoute {
   const { path, lifetime } = config.tickets
@@ -43,7 +43,7 @@ export function ticketRoute(
     handle: issue,
   }
 
-  function issue({ headers }: Exchange): Reply {
+  function issue({ headers }: Exchange): Reply | Promise<Reply> {
     const bearer = headers.derived.get(bearerOf, bearerOf)
     // `authenticate` lets nothing else pass
     if (bearer.kind !== 'token') throw new GatewayError('not_authenticated')
@@ -52,6 +52,10 @@ export function ticketRoute(
       throw new GatewayError('headers_too_large', { detail: 'The Origin is too long.' })
     const now = Date.now()
     const ticket = tickets.issue(payload, now + lifetime * 1000, now)
+    return ticket instanceof Promise ? ticket.then(hand) : hand(ticket)
+  }
+
+  function hand(ticket: string | null): Reply {
     if (ticket === null) throw new GatewayError('tickets_exhausted', { headers: ['Retry-After', '1'] })
     return json(201, { ticket, expires_in: lifetime }, ['Cache-Control', 'no-store'])
   }

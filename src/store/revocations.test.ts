@@ -121,6 +121,17 @@ describe('a session that was spared', () => {
     assert.equal(refused(revocations, 's3', 'u1', since, NOW), true)
   })
 
+  test('may be spared again, with tokens of before as well', () => {
+    const revocations = create()
+    revocations.revokeOthers('u1', 's1', HOUR, NOW)
+    revocations.revokeOthers('u1', 's1', HOUR, NOW + 1_000)
+    assert.equal(spared(revocations), false)
+    assert.equal(refused(revocations, 's2', 'u1', NOW / 1000 + 1, NOW + 2_000), true)
+    revocations.revokeOthers('u1', 's2', HOUR, NOW + 1_000)
+    revocations.revokeOthers('u1', 's1', HOUR, NOW + 1_000)
+    assert.equal(spared(revocations), true)
+  })
+
   test('is not forgiven what was revoked before', () => {
     const revocations = create()
     revocations.revoke('user', 'u1', HOUR, NOW - 30_000)

@@ -8,6 +8,7 @@
  */
 
 import { MAX_VALUE } from './counter-table.ts'
+import { type Revocation, type RevokedKind, refusedUpTo } from './revocation.ts'
 import { DECLINED, SharedCounters, type Step } from './shared-counters.ts'
 import { checkBuffer, createBuffer, HEADER_WORDS, type Layout } from './shared-header.ts'
 
@@ -18,8 +19,6 @@ const VERSION_AT = HEADER_WORDS
 /** The second (unsigned, so until 2106) up to which something may be revoked. */
 const UNTIL_AT = HEADER_WORDS + 1
 const LAST_SECOND = 2 ** 32 - 1
-
-export type RevokedKind = 'session' | 'user'
 
 /** What a token says of whom it speaks for. */
 export interface Holder {
@@ -118,11 +117,14 @@ export class Revocations {
   }
 
   #revokeAllBut(userId: string, sessionId: string, until: number, now: number, issuedUpTo: number): boolean {
-    for (;;) {
+    for (let tries = 0; ; tries++) {
       const before = this.#mark('user', userId, now)
+      // Who is spared once more was not refused so far. Behind a first try what is read may be this thread's own word.
+      const isSpared = tries === 0 && this.#mark('spared', sessionId, now) >= before
+      const refused = isSpared ? 0 : before
       const mark = Math.min(MAX_VALUE, Math.max(issuedUpTo, before + 1))
       // In this order, so that there is no moment in which the session is refused, or forgiven what came before.
-      if (before > 0 && !this.#set('session', sessionId, later, before, until, now)) return false
+      if (refused > 0 && !this.#set('session', sessionId, later, refused, until, now)) return false
       if (!this.#set('spared', sessionId, later, mark, until, now)) return false
       const step: Step = current => (current === before ? mark : DECLINED)
       const result = this.#entries.update(this.#entries.key(nameOf('user', userId)), step, 0, 0, until, now)
@@ -131,16 +133,63 @@ export class Revocations {
   }
 
   /**
+   * Refuses what others know, as far as it is not refused yet. Nothing that is refused is forgiven.
+   *
+   * @param sessions those of its user that are, or were, spared: what else is known of them may not be the same
+   * @returns false when there was no room for all of it
+   */
+  uphold(revocation: Revocation, sessions: Iterable<string>, now: number): boolean {
+    const { kind, id, spared, until } = revocation
+    const upTo = refusedUpTo(revocation)
+    this.#raiseUntil(until)
+    if (kind === 'session') return this.#raise('session', id, MAX_VALUE, until, now)
+    let upheld = true
+    for (const session of sessions) {
+      const moment = refusedUpTo(revocation, session)
+      if (this.#refusedUpTo(id, session, now) < moment)
+        upheld = this.#raise('session', session, moment, until, now) && upheld
+    }
+    if (spared === null) return this.#raise('user', id, upTo, until, now) && upheld
+    const mark = this.#mark('user', id, now)
+    if (mark > upTo || (mark === upTo && this.#mark('spared', spared, now) === mark)) {
+      // It is all there, but may have to live longer.
+      upheld = this.#raise('spared', spared, upTo, until, now) && upheld
+      return this.#raise('user', id, upTo, until, now) && upheld
+    }
+    upheld = this.#revokeAllBut(id, spared, until, now, upTo) && upheld
+    this.#changed()
+    return upheld
+  }
+
+  /** All threads ask about all tokens again where it makes a difference, and only there. */
+  #raise(kind: EntryKind, id: string, moment: number, until: number, now: number): boolean {
+    const before = this.#mark(kind, id, now)
+    const raised = this.#set(kind, id, later, moment, until, now)
+    if (before < moment) this.#changed()
+    return raised
+  }
+
+  #refusedUpTo(userId: string, sessionId: string, now: number): number {
+    const mark = this.#mark('user', userId, now)
+    const isSpared = this.#mark('spared', sessionId, now) >= mark
+    return Math.max(isSpared ? 0 : mark, this.#mark('session', sessionId, now))
+  }
+
+  /**
    * Takes a revocation back: the tokens pass again.
    *
    * @returns whether there was one
    */
   restore(kind: RevokedKind, id: string, now: number): boolean {
-    const key = this.#entries.key(nameOf(kind, id))
-    const was = this.#entries.read(key, now) > 0
-    this.#entries.reset(key, now)
+    const was = this.has(kind, id, now)
+    this.#entries.reset(this.#entries.key(nameOf(kind, id)), now)
     this.#changed()
     return was
+  }
+
+  /** Whether a session or a user is revoked. */
+  has(kind: RevokedKind, id: string, now: number): boolean {
+    return this.#mark(kind, id, now) > 0
   }
 
   /**

@@ -61,7 +61,19 @@ export interface TicketsOptions {
   readonly now?: number
 }
 
-export class Tickets {
+/** Who gives out tickets and takes them back. Promises only where somebody beside this process is asked. */
+export interface AskedTickets {
+  issue(payload: string, expiresAt: number, now: number): string | null | Promise<string | null>
+  redeem(text: string, now: number): string | null | Promise<string | null>
+  /**
+   * Uses up a ticket that went astray.
+   *
+   * @returns whether the text is one; it may be one that is good no more
+   */
+  discard(text: string, now: number): boolean
+}
+
+export class Tickets implements AskedTickets {
   readonly buffer: SharedArrayBuffer
   readonly #bytes: Buffer
   readonly #words: BigInt64Array
@@ -159,6 +171,10 @@ export class Tickets {
     const payload = this.#bytes.toString('latin1', at + PAYLOAD_AT, at + PAYLOAD_AT + length)
     this.#wipe(at, length)
     return this.#swap(index, owned, withTick(owned, 0)) && tickOf(seen) > tick ? payload : null
+  }
+
+  discard(text: string, now: number): boolean {
+    return this.redeem(text, now) !== null
   }
 
   /** Makes this thread the owner of the first slot of a fitting size that is not in use. */

@@ -77,7 +77,7 @@ describe('what was said elsewhere', () => {
     const ahead = Date.now() + 3_600_000
     blocking.adopt([block(ahead)])
     assert.equal(blocking.unblock(USER), true)
-    assert.equal([...blocking.rulings()][0]?.at, ahead + 1)
+    assert.equal([...blocking.entries()][0]?.at, ahead + 1)
     blocking.adopt([block(ahead)])
     assert.equal(blocking.list().length, 0)
     assert.ok(blocking.block(USER, 'mine', FOREVER)!.block.since > ahead + 1)

@@ -6,6 +6,7 @@
 import { type Block, keyOf, type Ruling, rulingOf } from '../store/block.ts'
 import { Blocks } from '../store/blocks.ts'
 import { BlockFeed, type FeedStart } from './block-feed.ts'
+import type { Book, Sharing } from './book.ts'
 
 /** Blocks at a time. */
 export const MAX_BLOCKS = 65_536
@@ -16,24 +17,16 @@ const MAX_REMOVALS = MAX_BLOCKS
 const PRUNE_MS = 60_000
 const MIN_PRUNE_MS = 1_000
 
-/** What takes part in a block beside this process. */
-export interface BlockSharing {
-  /** Said here, just now. */
-  announce(ruling: Ruling): void
-  /** Over: what was said about it need not be kept. */
-  forget(rulings: readonly Ruling[]): void
-}
-
 export type Named = Pick<Block, 'kind' | 'id'>
 
-export class Blocking {
+export class Blocking implements Book<Ruling> {
   /** As this thread sees them, for a gateway that serves in it. */
   readonly blocks = new Blocks()
   readonly #capacity: number
   readonly #feed = new BlockFeed()
   /** What was unblocked, oldest first. */
   readonly #removals = new Map<string, Ruling>()
-  #sharing: BlockSharing | null = null
+  #sharing: Sharing<Ruling> | null = null
   #prunedAt = 0
   readonly #timer: NodeJS.Timeout
 
@@ -48,7 +41,7 @@ export class Blocking {
     return this.#feed.follow(this.list())
   }
 
-  shareWith(sharing: BlockSharing): void {
+  shareWith(sharing: Sharing<Ruling>): void {
     this.#sharing = sharing
   }
 
@@ -81,23 +74,17 @@ export class Blocking {
     return before.until > Date.now()
   }
 
-  /** What is known, for whoever may not know it yet. */
-  *rulings(): Generator<Ruling> {
+  *entries(): Generator<Ruling> {
     for (const block of this.list()) yield rulingOf(block)
     yield* this.#removals.values()
   }
 
-  /**
-   * Takes in what was said elsewhere, as far as it is news.
-   *
-   * @returns how many found no room
-   */
   adopt(rulings: readonly Ruling[], now: number = Date.now()): number {
     const news: Ruling[] = []
     let lost = 0
     for (const ruling of rulings) {
       if (isOver(ruling, now)) continue
-      const last = this.#last(ruling)
+      const last = this.find(ruling)
       if (last !== undefined && (last.at > ruling.at || isSame(last, ruling))) continue
       if (ruling.block !== null && last?.block == null && !this.#hasRoom()) lost++
       else {
@@ -107,6 +94,12 @@ export class Blocking {
     }
     if (news.length > 0) this.#feed.send(news)
     return lost
+  }
+
+  find(named: Named): Ruling | undefined {
+    const block = this.blocks.get(named.kind, named.id)
+    if (block === undefined) return this.#removals.get(keyOf(named))
+    return rulingOf(block)
   }
 
   /** Lets go of what is over. */
@@ -150,13 +143,7 @@ export class Blocking {
 
   /** Later than anything that was said of it, by whatever clock. */
   #momentFor(named: Named): number {
-    return Math.max(Date.now(), (this.#last(named)?.at ?? 0) + 1)
-  }
-
-  #last(named: Named): Ruling | undefined {
-    const block = this.blocks.get(named.kind, named.id)
-    if (block === undefined) return this.#removals.get(keyOf(named))
-    return rulingOf(block)
+    return Math.max(Date.now(), (this.find(named)?.at ?? 0) + 1)
   }
 
   #hasRoom(): boolean {

@@ -4,11 +4,16 @@ import type { Logger } from 'pino'
 import type { GatewayConfig } from '../config/schema.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { openMainLink } from '../redis/main-link.ts'
+import { REVOCATION_FORM } from '../redis/revocation-text.ts'
+import { RULING_FORM } from '../redis/ruling-text.ts'
+import type { SharedBookEvents } from '../redis/shared-book.ts'
+import type { Revocations } from '../store/revocations.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
 import { type OpenUsage, openUsage } from '../usage/open.ts'
 import { QuotaKeeper } from '../usage/quota-keeper.ts'
 import { Blocking } from './blocking.ts'
 import { within } from './drain.ts'
+import { Revoking } from './revoking.ts'
 
 export interface MainParts {
   /** Null: no Redis is configured. */
@@ -16,6 +21,8 @@ export interface MainParts {
   /** Null: usage is not counted. */
   readonly usage: OpenUsage | null
   readonly blocking: Blocking
+  /** Null: there are no other gateways to be told. */
+  readonly revoking: Revoking | null
   /** Quotas as they were are put into these counters, and kept from now on. */
   keepQuotas(counters: SharedCounters): QuotaKeeper | null
   /** What should be known before the first request is known by then, or is not waited for any longer. */
@@ -28,24 +35,28 @@ export interface MainParts {
 const PATIENCE = 2
 
 /**
+ * @param revocations as all threads of this process see them
  * @param workers threads that serve; 0: this one does
  * @throws when one of them cannot be opened; none is left open then
  */
 export async function openMainParts(
   config: GatewayConfig,
   logger: Logger,
+  revocations: Revocations,
   workers: number,
 ): Promise<MainParts> {
   const link = await openMainLink(config, logger)
   try {
     const usage = await openUsage(config, link, logger, workers)
     const blocking = new Blocking()
-    const shared = link === null ? null : await shareBlocks(blocking, link, logger)
+    const revoking = link === null ? null : new Revoking(revocations)
+    const shared = link === null ? [] : await shareBooks(blocking, revoking!, link, logger)
     let quotas: QuotaKeeper | null = null
     return {
       link,
       usage,
       blocking,
+      revoking,
       keepQuotas(counters) {
         // Several gateways share theirs in Redis
         if (link !== null || !usage?.quotas) return null
@@ -54,13 +65,15 @@ export async function openMainParts(
         return quotas
       },
       async prepared() {
-        if (shared === null || (await within(PATIENCE, shared.known))) return
-        logger.warn('Blocks of other gateways are not known yet: Redis does not answer')
-        void shared.known.then(() => logger.info('Blocks of other gateways are known'))
+        const known = Promise.all(shared.map(book => book.known))
+        if (await within(PATIENCE, known)) return
+        logger.warn('Blocks and revocations of other gateways are not known yet: Redis does not answer')
+        void known.then(() => logger.info('Blocks and revocations of other gateways are known'))
       },
       async close() {
-        shared?.close()
+        await Promise.all(shared.map(book => book.close()))
         blocking.close()
+        revoking?.close()
         quotas?.close()
         await usage?.ledger.close()
         link?.close()
@@ -72,12 +85,15 @@ export async function openMainParts(
   }
 }
 
-async function shareBlocks(blocking: Blocking, link: RedisLink, logger: Logger) {
-  const { SharedBlocks } = await import('../redis/shared-blocks.ts')
-  const shared = new SharedBlocks(link, blocking, {
-    onRefused: reason => logger.error({ reason }, 'Blocks cannot be shared: Redis refuses'),
-    onLost: count => logger.error({ count }, 'Blocks of other gateways found no room'),
+async function shareBooks(blocking: Blocking, revoking: Revoking, link: RedisLink, logger: Logger) {
+  const { SharedBook } = await import('../redis/shared-book.ts')
+  const eventsOf = (what: string): SharedBookEvents => ({
+    onRefused: reason => logger.error({ reason }, `${what} cannot be shared: Redis refuses`),
+    onLost: count => logger.error({ count }, `${what} of other gateways found no room`),
   })
-  blocking.shareWith(shared)
-  return shared
+  const blocks = new SharedBook(link, blocking, RULING_FORM, eventsOf('Blocks'))
+  const revocations = new SharedBook(link, revoking, REVOCATION_FORM, eventsOf('Revocations'))
+  blocking.shareWith(blocks)
+  revoking.shareWith(revocations)
+  return [blocks, revocations]
 }

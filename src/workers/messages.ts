@@ -5,6 +5,7 @@ import type { FixedSettings } from '../config/fixed.ts'
 import type { ConfigSource } from '../config/load.ts'
 import type { Jwk } from '../identity/key-source.ts'
 import type { Ports } from '../listening.ts'
+import type { Revocation } from '../store/revocation.ts'
 import type { WorkerUsage } from '../usage/open.ts'
 import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { FeedStart } from './block-feed.ts'
@@ -26,6 +27,8 @@ export interface WorkerData {
   readonly usage: WorkerUsage | null
   /** Whether to tell of quotas that begin to be used. */
   readonly keepsQuotas: boolean
+  /** Whether to tell what sign-outs revoke. */
+  readonly tellsRevoked: boolean
   /** TLS sessions are resumed with any worker. */
   readonly ticketKeys: Uint8Array
   /** The last key set, if there was one yet. */
@@ -72,6 +75,8 @@ export type FromWorker =
   | { readonly kind: 'keys wanted' }
   /** Somebody has begun to use them. */
   | { readonly kind: 'quotas'; readonly names: readonly QuotaName[] }
+  /** Somebody has signed out; refused by all threads already. */
+  | { readonly kind: 'revoked'; readonly revocation: Revocation }
   | { readonly kind: 'prepared' }
   | { readonly kind: 'unprepared'; readonly fault: Fault }
   | { readonly kind: 'swapped' }

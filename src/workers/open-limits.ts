@@ -5,11 +5,14 @@ import type { GatewayConfig } from '../config/schema.ts'
 import { LocalStore, type QuotaBegun } from '../limits/local-store.ts'
 import type { LimitStore } from '../limits/meter.ts'
 import { Slots } from '../limits/slots.ts'
+import type { RedisLink } from '../redis/link.ts'
 import { DECLINED } from '../store/shared-counters.ts'
 import type { Board } from './board.ts'
 
 export interface OpenLimits {
   readonly store: LimitStore
+  /** To the Redis that has a part in it; null: none is configured. */
+  readonly link: RedisLink | null
   /** Before the end: says goodbye to the other gateways. */
   leave(): Promise<void>
   close(): void
@@ -40,7 +43,8 @@ export async function openLimits({
 }: OpenLimitsOptions): Promise<OpenLimits> {
   const slots = new Slots(board.limits, board.era)
   if (redis === undefined) {
-    return { store: new LocalStore(board.limits, slots, onQuota), leave: async () => {}, close: () => {} }
+    const store = new LocalStore(board.limits, slots, onQuota)
+    return { store, link: null, leave: async () => {}, close: () => {} }
   }
   const { RedisStore } = await import('../limits/redis-store.ts')
   const told = board.limits.key('redis is away')
@@ -79,5 +83,5 @@ export async function openLimits({
   await store.known
   // In the place of one that died while Redis was away
   if (store.up) tellOfEnd()
-  return { store, leave: () => store.leave(), close: () => store.close() }
+  return { store, link: store.link, leave: () => store.leave(), close: () => store.close() }
 }

@@ -18,12 +18,14 @@ import { Lifetimes } from '../lifetimes.ts'
 import type { LimitEvents } from '../limits/limits.ts'
 import type { Ports } from '../listening.ts'
 import type { AskedBlocks } from '../store/blocks.ts'
+import type { Revocation } from '../store/revocation.ts'
 import { accessLog, refusedLine } from '../telemetry/access-log.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { QuotaName } from '../usage/quota-keeper.ts'
 import type { Board } from './board.ts'
 
 import { openLimits } from './open-limits.ts'
+import { openTickets } from './open-tickets.ts'
 
 import { quotaNews } from './quota-news.ts'
 
@@ -77,6 +79,8 @@ export interface ServeOptions {
   readonly onQuotas?: ((names: readonly QuotaName[]) => void) | undefined
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */
   readonly ticketKeys?: Buffer
+  /** Told what sign-outs have revoked in this process, for other gateways. */
+  readonly onRevoked?: ((revocation: Revocation) => void) | undefined
   /** Counts usage; null: nobody does. */
   readonly usage?: ExchangeObserver | null
 }
@@ -93,6 +97,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const lifetimes = new Lifetimes(options.config.identity.leeway, revocations, blocks)
   const onQuota = options.onQuotas === undefined ? undefined : quotaNews(options.onQuotas)
   const limits = await openLimits({ config: options.config, board, id, logger: log.logger, onQuota })
+  const tickets = await openTickets(limits.link, board, log.logger)
   const gatewayEvents = { ...limitEvents(options), ...events }
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
@@ -110,11 +115,14 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       keys,
       revocations,
       blocks,
-      signOut: signOutFrom(board.revocations, config.identity.leeway, () =>
-        log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+      signOut: signOutFrom(
+        board.revocations,
+        config.identity.leeway,
+        () => log.logger.error('A sign-out revoked nothing: there is no room for more revocations'),
+        options.onRevoked,
       ),
       lifetimes,
-      tickets: board.tickets,
+      tickets,
       limits: limits.store,
       seat: { admission: board.admission, worker: id },
     }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { identityOf } from '../../test/support/exchange.ts'
+import type { Revocation } from '../store/revocation.ts'
 import { Revocations } from '../store/revocations.ts'
 import { signOutFrom } from './sign-out.ts'
 
@@ -36,6 +37,40 @@ test('a sign-out of others spares the session, and lasts as long', () => {
   const last = (now() + 3_600 + LEEWAY) * 1000
   assert.equal(revocations.isRevoked(here, last), false)
   assert.equal(revocations.isRevoked(there, last), true)
+})
+
+test('what is revoked is told to other gateways, as it is known here', () => {
+  const revocations = Revocations.create(100)
+  const told: Revocation[] = []
+  const signOut = signOutFrom(revocations, LEEWAY, fail, revocation => told.push(revocation))
+  const ahead = now() + 20
+  const identity = identityOf({ sessionId: 's1', issuedAt: ahead + 0.5, expiresAt: ahead + 3_600 })
+  for (const scope of ['local', 'others', 'global'] as const) signOut(identity, scope)
+  assert.deepEqual(
+    told.map(({ kind, id, spared }) => [kind, id, spared]),
+    [
+      ['session', 's1', null],
+      ['user', 'u1', 's1'],
+      ['user', 'u1', null],
+    ],
+  )
+  assert.deepEqual(
+    told.slice(1).map(({ upTo }) => upTo),
+    [ahead * 1000 + 500, ahead * 1000 + 500],
+  )
+  const last = (ahead + 3_600 + LEEWAY) * 1000
+  assert.ok(told.every(({ upTo, until }) => until >= last && [upTo, until].every(Number.isSafeInteger)))
+})
+
+test('a session whose name cannot be told stands for all that its user has', () => {
+  for (const sessionId of ['a\ud800', 'a'.repeat(257)]) {
+    const revocations = Revocations.create(100)
+    const told: Revocation[] = []
+    const identity = identityOf({ sessionId, issuedAt: now() - 60 })
+    signOutFrom(revocations, LEEWAY, fail, revocation => told.push(revocation))(identity, 'local')
+    assert.equal(revocations.isRevoked({ ...identity, sessionId: 'another' }, Date.now()), true)
+    assert.deepEqual([told[0]!.kind, told[0]!.id], ['user', 'u1'])
+  }
 })
 
 test('what could not be revoked is told', () => {

@@ -44,8 +44,9 @@ export async function startSupervisor(
   load: () => Promise<Loaded>,
   log: Log = openLog(config.log),
 ): Promise<RunningGateway> {
-  const parts = await openMainParts(config, log.logger, count)
-  const supervisor = new Supervisor(config, source, count, load, log, parts)
+  const board = Board.create(count, { limitKeys: config.limits?.maxKeys, queued: queuedUpstreams(config) })
+  const parts = await openMainParts(config, log.logger, board.revocations, count)
+  const supervisor = new Supervisor(config, source, board, load, log, parts)
   try {
     return await supervisor.start()
   } catch (error) {
@@ -71,17 +72,15 @@ class Supervisor {
   constructor(
     config: GatewayConfig,
     source: ConfigSource,
-    count: number,
+    board: Board,
     load: () => Promise<Loaded>,
     log: Log,
     parts: MainParts,
   ) {
+    const count = board.workers
     this.#parts = parts
     this.#log = log
-    this.#board = Board.create(count, {
-      limitKeys: config.limits?.maxKeys,
-      queued: queuedUpstreams(config),
-    })
+    this.#board = board
     this.#quotas = parts.keepQuotas(this.#board.limits)
     this.#source = source
     this.#reloader = new Reloader({
@@ -111,6 +110,7 @@ class Supervisor {
           blocks: parts.blocking.follow(),
           usage: parts.usage?.workers[id] ?? null,
           keepsQuotas: this.#quotas !== null,
+          tellsRevoked: parts.revoking !== null,
           ticketKeys,
           keys: this.#keys?.keys ?? null,
         }
@@ -149,6 +149,7 @@ class Supervisor {
         workers: () => this.#workers,
         board,
         blocking: this.#parts.blocking,
+        revoking: this.#parts.revoking,
         usage: this.#parts.usage?.ledger ?? null,
         reload: () => this.#reloader.reload(),
       }
@@ -193,6 +194,8 @@ class Supervisor {
         return this.#log.writeBatch(message.lines)
       case 'quotas':
         return this.#quotas?.note(message.names)
+      case 'revoked':
+        return this.#parts.revoking?.note(message.revocation)
       case 'keys wanted':
         return void this.#askForKeys(worker)
       case 'built':

@@ -99,6 +99,7 @@ async function build(): Promise<void> {
     shed: () => shedding.take(),
     ticketKeys: Buffer.from(data.ticketKeys),
     onQuotas: data.keepsQuotas ? names => post({ kind: 'quotas', names }) : undefined,
+    onRevoked: data.tellsRevoked ? revocation => post({ kind: 'revoked', revocation }) : undefined,
     usage: usage === null ? null : usageRecorder(usage, new Calendar('day', data.usage!.timeZone)),
   })
   serving.start()

@@ -9,7 +9,8 @@ import { until } from '../../test/support/until.ts'
 import { redisSchema } from '../config/redis.ts'
 import { Blocking, type Named } from '../workers/blocking.ts'
 import { RedisLink } from './link.ts'
-import { SharedBlocks } from './shared-blocks.ts'
+import { RULING_FORM } from './ruling-text.ts'
+import { SharedBook } from './shared-book.ts'
 
 const skip = await needsRedis()
 const FOREVER = Number.POSITIVE_INFINITY
@@ -21,7 +22,7 @@ function replica(context: TestContext, url: string) {
   let lost = 0
   const link = new RedisLink(redisSchema.parse({ url, timeout: 0.5 }), { onDown() {}, onUp() {} })
   const blocking = new Blocking()
-  const shared = new SharedBlocks(link, blocking, {
+  const shared = new SharedBook(link, blocking, RULING_FORM, {
     onLost: count => {
       lost += count
     },
@@ -29,7 +30,7 @@ function replica(context: TestContext, url: string) {
   })
   blocking.shareWith(shared)
   const close = () => {
-    shared.close()
+    void shared.close()
     blocking.close()
     link.close()
   }
@@ -130,7 +131,7 @@ test('a Redis that is emptied under them gets it back as well', { skip }, async 
   const a = replica(context, redis.url)
   await a.known
   a.blocking.block(ANA, 'kept', FOREVER)
-  const length = () => a.link.run(client => client.hlen('nyro:{blocks}:rulings'))
+  const length = () => a.link.run(client => client.hlen('nyro:{blocks}:entries'))
   await until('it is written', async () => (await length()) === 1)
   await a.link.run(client => client.flushall())
   await until('it is written again', async () => (await length()) === 1)
@@ -173,7 +174,7 @@ test('what is over leaves Redis', { skip }, async context => {
   const a = replica(context, redis.url)
   await a.known
   a.blocking.block(ANA, 'short', Date.now() + 50)
-  const length = () => a.link.run(client => client.hlen('nyro:{blocks}:rulings'))
+  const length = () => a.link.run(client => client.hlen('nyro:{blocks}:entries'))
   await until('it is written', async () => (await length()) === 1)
   await until('it is over', () => a.blocking.list().length === 0)
   a.blocking.prune()
@@ -187,12 +188,12 @@ test('many are known to whoever comes later, and other things in Redis are left 
   const a = replica(context, redis.url)
   await a.known
   await a.link.run(client =>
-    client.hset('nyro:{blocks}:rulings', 'planet:mars', '5 {"of":"another version"}'),
+    client.hset('nyro:{blocks}:entries', 'planet:mars', '5 {"of":"another version"}'),
   )
   redis.pause()
   for (let i = 0; i < 3_000; i++) a.blocking.block({ kind: 'user', id: `user-${i}` }, 'crowd', FOREVER)
   redis.resume()
-  const count = () => a.link.run(client => client.hlen('nyro:{blocks}:rulings'))
+  const count = () => a.link.run(client => client.hlen('nyro:{blocks}:entries'))
   await until('all are written', async () => (await count()) === 3_001, 20_000)
   const b = replica(context, redis.url)
   await b.known
@@ -204,11 +205,11 @@ test('a Redis that refuses is told of once, and the blocks of this gateway stay'
   const redis = await running(context)
   const a = replica(context, redis.url)
   await a.known
-  await a.link.run(client => client.set('nyro:{blocks}:rulings', 'a text'))
+  await a.link.run(client => client.set('nyro:{blocks}:entries', 'a text'))
   a.blocking.block(ANA, 'mine', FOREVER)
   await until('it is told', () => a.refused.length > 0)
   assert.match(a.refused[0]!, /WRONGTYPE/)
-  await a.link.run(client => client.del('nyro:{blocks}:rulings'))
+  await a.link.run(client => client.del('nyro:{blocks}:entries'))
   const b = replica(context, redis.url)
   await b.knows(ANA, 'mine')
   assert.equal(a.refused.length, 1)

@@ -1,0 +1,23 @@
+/** Where a worker keeps tickets: in the memory of the process, or with other gateways in Redis. */
+
+import type { Logger } from 'pino'
+import type { RedisLink } from '../redis/link.ts'
+import type { AskedTickets } from '../store/tickets.ts'
+import type { Board } from './board.ts'
+
+const REFUSALS_TOLD_MS = 60_000
+
+/** @param link null: no Redis is configured */
+export async function openTickets(
+  link: RedisLink | null,
+  { limits, tickets }: Pick<Board, 'limits' | 'tickets'>,
+  logger: Logger,
+): Promise<AskedTickets> {
+  if (link === null) return tickets
+  const { SharedTickets } = await import('../redis/shared-tickets.ts')
+  return new SharedTickets(link, tickets, limits, reason => {
+    const now = Date.now()
+    if (limits.take(limits.key('tickets refused'), 1, 1, now + REFUSALS_TOLD_MS, now) === true)
+      logger.error({ reason }, 'Tickets cannot be shared: Redis refuses')
+  })
+}
