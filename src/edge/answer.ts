@@ -36,7 +36,7 @@ export interface AnswerContext {
   readonly draining: () => boolean
   readonly lifetimes: Lifetimes
   /** This client should come back through another connection. */
-  readonly shed: () => boolean
+  readonly shed: (openedAt: number) => boolean
   /** Seconds that the client may take nothing of what waits for it. */
   readonly sendTimeout: number
   /** The line that tells clients how long an idle connection is kept, or ''. */
@@ -186,7 +186,8 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const unread = this.#unread
     if (this.#mustClose || tooSlow || this.#context.draining() || (unread && !this.#drainable)) {
       this.closeAfterwards()
-    } else if (reply.contentLength >= 0 && this.#context.shed()) this.closeAfterwards()
+    } else if (reply.contentLength >= 0 && this.#context.shed(this.#connection.openedAt))
+      this.closeAfterwards()
     const isSource = body !== null && typeof body === 'object' && !Buffer.isBuffer(body)
     const bodiless = exchange.method === 'HEAD' || status === 204 || status === 304
     const streams = isSource && !bodiless

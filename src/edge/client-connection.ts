@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../errors.ts'
 import type { Client } from '../exchange.ts'
+import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import { type Malformation, MalformedMessage } from '../wire/malformed.ts'
@@ -75,6 +76,8 @@ export class ClientConnection implements Expiring, OpenConnection, RequestListen
   deadline = 0
   readonly peer: string
   readonly protocol: 'http' | 'https'
+  /** `performance.now()` */
+  readonly openedAt = now()
   readonly socket: Socket
   /** The answer under way, or null between requests. */
   current: Answer | null = null

@@ -199,7 +199,8 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
       own: this.#ownFields(),
     })
     const connection = this.#connection
-    if (!connection.retiring && (this.#context.draining() || this.#context.shed())) connection.retire()
+    if (!connection.retiring && (this.#context.draining() || this.#context.shed(connection.openedAt)))
+      connection.retire()
     exchange.status = status
     exchange.error = reply.error ?? null
     watchDeadline(this)

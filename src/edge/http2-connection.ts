@@ -13,6 +13,7 @@ import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Client } from '../exchange.ts'
 import { HeldBytes } from '../wire/body.ts'
+import { now } from '../wire/clock.ts'
 import { deadlineIn, type Expiring, unwatchDeadline, watchDeadline } from '../wire/deadlines.ts'
 import type { FieldLines } from '../wire/fields.ts'
 import { plainAddress, type TrustedProxies } from './client-address.ts'
@@ -84,6 +85,8 @@ export class Http2Connection implements Expiring, OpenConnection {
   deadline = 0
   readonly peer: string
   readonly protocol: 'http' | 'https'
+  /** `performance.now()` */
+  readonly openedAt = now()
   // Written by receive: who the peer is, and whether its word on that counts
   judgedBy: TrustedProxies | null = null
   trusted = false

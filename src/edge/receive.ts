@@ -23,7 +23,7 @@ export interface Receiver {
   readonly draining: () => boolean
   readonly lifetimes: Lifetimes
   /** Asked with each answer: should this client come back through another connection? */
-  readonly shed: () => boolean
+  readonly shed: (openedAt: number) => boolean
   readonly pace: BodyPace
   /** Seconds that a client may take nothing of a streamed answer. */
   readonly sendTimeout: number

@@ -27,7 +27,7 @@ describe('what a worker may keep', () => {
 describe('the pace', () => {
   const shedsIn = (shedding: Shedding, most = 100): number => {
     let shed = 0
-    while (shed < most && shedding.take()) shed++
+    while (shed < most && shedding.take(0, () => 10_000)) shed++
     return shed
   }
 
@@ -39,6 +39,22 @@ describe('the pace', () => {
     }
     shedding.tick(1_000, [1_000, 0])
     assert.equal(shedsIn(shedding), 10)
+  })
+
+  test('nobody who came a moment ago, and no slower for that', () => {
+    const shedding = new Shedding()
+    for (let tick = 0; tick < 100; tick++) {
+      shedding.tick(50, [50, 0])
+      assert.equal(
+        shedding.take(6_000, () => 10_000),
+        false,
+      )
+    }
+    shedding.tick(50, [50, 0])
+    assert.equal(
+      shedding.take(5_000, () => 10_000),
+      true,
+    )
   })
 
   test('ever slower while it changes nothing', () => {

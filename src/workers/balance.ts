@@ -5,6 +5,8 @@
  * draw again. (Figures: docs/architecture.md.)
  */
 
+import { now } from '../wire/clock.ts'
+
 /** By how many connections over its share a worker may stand, at the least. */
 const MIN_TOLERANCE = 1
 /** The same as a part of the share. Lots over 1,000 connections mostly stay within it, so big crowds are left alone. */
@@ -34,12 +36,16 @@ const PART_PER_TICK = 1 / 8
 /** Ticks without an effect double the pause up to this many: streams cannot be moved, so shedding may be in vain. */
 const MAX_PAUSE = 64
 
+/** Milliseconds that a connection must have been open: who came a moment ago may be gone before it would matter. */
+const MIN_AGE = 5_000
+
 /** The pace of it: how many connections may be shed until the next tick. */
 export class Shedding {
   #allowance = 0
   #before = Number.POSITIVE_INFINITY
   #pause = 1
   #wait = PATIENCE
+  #taken = true
 
   /** Called at an even pace with the present counts. */
   tick(own: number, all: readonly number[]): void {
@@ -53,16 +59,21 @@ export class Shedding {
       this.#wait--
       return
     }
-    this.#pause = own < this.#before ? 1 : Math.min(MAX_PAUSE, this.#pause * 2)
+    this.#pause = own < this.#before || !this.#taken ? 1 : Math.min(MAX_PAUSE, this.#pause * 2)
     this.#before = own
+    this.#taken = false
     this.#wait = this.#pause - 1
     this.#allowance = Math.min(MAX_PER_TICK, Math.ceil(surplus(own, all) * PART_PER_TICK))
   }
 
-  /** Whether the connection whose answer is about to be written should end with it. Costs one comparison. */
-  take(): boolean {
-    if (this.#allowance === 0) return false
+  /**
+   * Whether the connection whose answer is about to be written should end with it. Mostly costs one comparison.
+   * @param openedAt when it was accepted, in the same milliseconds as `now`
+   */
+  take(openedAt: number, time: () => number = now): boolean {
+    if (this.#allowance === 0 || time() - openedAt < MIN_AGE) return false
     this.#allowance--
+    this.#taken = true
     return true
   }
 }

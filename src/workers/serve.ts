@@ -74,7 +74,7 @@ export interface ServeOptions {
   readonly events: KeyEvents
   readonly shared?: Omit<Shared, 'limits'>
   /** Whether to ask a client to come back through another connection. */
-  readonly shed?: () => boolean
+  readonly shed?: (openedAt: number) => boolean
   /** Told of quotas that this thread begins to use. */
   readonly onQuotas?: ((names: readonly QuotaName[]) => void) | undefined
   /** For TLS sessions that are to be resumed with other threads; default: some of its own. */

@@ -96,7 +96,7 @@ async function build(): Promise<void> {
     // The supervisor, who fetches them, logs it
     events: { onKeysFailed: () => {}, onKeysChanged: () => {} },
     shared: { keys: config.identity.jwks === undefined ? undefined : keys, ready: () => board.ready },
-    shed: () => shedding.take(),
+    shed: openedAt => shedding.take(openedAt),
     ticketKeys: Buffer.from(data.ticketKeys),
     onQuotas: data.keepsQuotas ? names => post({ kind: 'quotas', names }) : undefined,
     onRevoked: data.tellsRevoked ? revocation => post({ kind: 'revoked', revocation }) : undefined,

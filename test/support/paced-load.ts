@@ -21,7 +21,7 @@ export interface LoadResult {
   readonly times: readonly number[]
   /** The same of the requests for comparison. */
   readonly controls: readonly number[]
-  /** From the first request to the last. */
+  /** From the first request to the last answer. */
   readonly seconds: number
   /** When each was answered, in milliseconds, port by port. */
   readonly moments: readonly (readonly number[])[]
@@ -43,11 +43,9 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
   const pending: Promise<void>[] = []
   const moments = ports.map((): number[] => [])
   const start = performance.now()
-  let last = start
   let sent = 0
   for (let now = start; now - start < seconds * 1000; now = performance.now()) {
     const due = Math.floor(((now - start) * rate) / 1000)
-    if (due > sent) last = now
     while (sent < due) {
       if (others.length > 0 && sent % 10 === 0) pending.push(compare(others[(sent / 10) % others.length]!))
       pending.push(one(sent++ % pools.length))
@@ -60,7 +58,7 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
     statuses,
     times: times.sort((a, b) => a - b),
     controls: controls.sort((a, b) => a - b),
-    seconds: (last - start) / 1000,
+    seconds: (Math.max(...moments.flat()) - start) / 1000,
     moments,
   }
 
