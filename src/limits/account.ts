@@ -118,11 +118,11 @@ export abstract class Account implements Debtor {
   /** Whether Redis keeps what became of a batch. */
   protected abstract remembered(batch: Batch): boolean
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    if (amount === 0) return this.#look(now)
+  take(amount: number, now: number, waited: number): Taken | Promise<Taken> {
+    if (amount === 0) return this.#look(now, waited)
     const units = Math.ceil(amount)
     const left = this.counters.draw(this.#lease, units, now)
-    if (left === DECLINED) return this.#beyondLease(amount, now)
+    if (left === DECLINED) return this.#beyondLease(amount, now, waited)
     this.#used += units
     if (left <= this.#low) this.#refill(now)
     if (units !== amount) this.#owe(amount - units, now)
@@ -173,18 +173,18 @@ export abstract class Account implements Debtor {
     return true
   }
 
-  #beyondLease(amount: number, now: number): Taken | Promise<Taken> {
+  #beyondLease(amount: number, now: number, waited: number): Taken | Promise<Taken> {
     if (!this.#asks(now)) return this.#decide(amount, now)
     const until = this.counters.read(this.#refused, now)
     const wait = until + this.counters.epoch - now
     if (wait > 0) return -Math.max(wait, this.waitFor(1, this.levelAt(now, 0, false), now))
-    return this.#wait(amount, now)
+    return this.#wait(amount, now, waited)
   }
 
   /** Whether anything is left, taking nothing. */
-  #look(now: number): Taken | Promise<Taken> {
+  #look(now: number, waited: number): Taken | Promise<Taken> {
     if (!this.#asks(now)) return this.#decide(0, now)
-    if (now - this.#answeredAt > FRESH_MS) return this.#wait(0, now)
+    if (now - this.#answeredAt > FRESH_MS) return this.#wait(0, now, waited)
     return this.#judge(now)
   }
 
@@ -208,10 +208,13 @@ export abstract class Account implements Debtor {
     return taken
   }
 
-  #wait(amount: number, now: number): Promise<Taken> {
+  #wait(amount: number, now: number, waited: number): Promise<Taken> {
     this.ledger.cells.waits.add(1)
     return new Promise(resolve => {
-      this.#waiting.push(new Waiting(amount, now, resolve))
+      const waiting = new Waiting(amount, now, resolve)
+      if (waited > 0)
+        waiting.atMost(this.ledger.timeoutMs - waited, each => this.#decide(each.amount, each.now))
+      this.#waiting.push(waiting)
       if (this.#call === null) this.#send()
     })
   }

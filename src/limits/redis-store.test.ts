@@ -2,10 +2,14 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { exchangeOf } from '../../test/support/exchange.ts'
+import { faultyWire } from '../../test/support/faulty-wire.ts'
 import { passing, TestWorker, take } from '../../test/support/limit-worker.ts'
 import { needsRedis, type RedisServer, startRedis } from '../../test/support/redis.ts'
 import { until } from '../../test/support/until.ts'
+import { reply } from '../exchange.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
+import { Gate } from './gate.ts'
 import type { Meter } from './meter.ts'
 
 const skip = await needsRedis()
@@ -105,6 +109,66 @@ describe('limits in Redis', { skip }, () => {
     first.memory.add(lease, 1, Date.now() + 1_000, Date.now())
     assert.equal(typeof b.take(1, Date.now()), 'number')
     assert.equal(second.counted('waits'), 0)
+  })
+
+  test('several rules without a lease cost a request one answer of Redis', async () => {
+    const wire = await faultyWire(redis.port)
+    const one = new TestWorker(`redis://127.0.0.1:${wire.port}`, { timeout: 3 })
+    workers.push(one)
+    try {
+      await until('Redis is up', () => one.store.up)
+      const rules = [{ limit: 20, window: 60 }, { limit: 20, window: 'day' }, { concurrent: 20 }] as const
+      const events = { onViolated() {}, refuse: () => reply(429, []) }
+      const timed = async (gate: Gate): Promise<number> => {
+        const begun = performance.now()
+        assert.equal((await gate.pass(exchangeOf(), () => reply(200, []))).status, 200)
+        return performance.now() - begun
+      }
+      wire.delay = 300
+      const [three, control] = await Promise.all([
+        timed(
+          new Gate(
+            rules.map(rule => one.meter(rule)),
+            events,
+          ),
+        ),
+        timed(new Gate([one.meter({ ...rules[0], name: 'control' })], events)),
+      ])
+      assert.ok(control >= 600, `the control took ${control} ms`)
+      assert.ok(three < control + 400, `${three} ms, the control ${control} ms`)
+      assert.equal(one.counted('local'), 0)
+    } finally {
+      wire.delay = 0
+      one.store.close()
+      await wire.close()
+    }
+  })
+
+  test('who has waited for other limits already does not wait for longer than Redis may take, in all', async () => {
+    const wire = await faultyWire(redis.port)
+    const one = new TestWorker(`redis://127.0.0.1:${wire.port}`, { timeout: 3 })
+    workers.push(one)
+    try {
+      await until('Redis is up', () => one.store.up)
+      wire.delay = 500
+      for (const rule of [{ limit: 20, window: 60 }, { concurrent: 20 }]) {
+        const meter = one.meter(rule)
+        const decided: string[] = []
+        const now = Date.now()
+        const patient = Promise.resolve(meter.take(1, now)).then(() => decided.push('by Redis'))
+        // The first behind a call that is under way, the other in front of one of its own
+        const hurried = [meter, one.meter({ ...rule, name: 'other' })].map(each =>
+          Promise.resolve(each.take(1, now, 2_900)).then(() => decided.push('here')),
+        )
+        await Promise.all([patient, ...hurried])
+        assert.deepEqual(decided, ['here', 'here', 'by Redis'])
+      }
+      assert.equal(one.counted('local'), 4)
+    } finally {
+      wire.delay = 0
+      one.store.close()
+      await wire.close()
+    }
   })
 
   test('what is leased and not used goes back', async () => {

@@ -1,6 +1,7 @@
 /**
  * Limits that several gateways share through Redis. A request takes from what Redis has leased to its process; without a
- * lease it asks and waits for one answer, `redis.timeout` at most; while Redis is away the share of its process decides.
+ * lease it asks and waits for the answer, `redis.timeout` at most over all its limits; while Redis is away the share of its
+ * process decides.
  */
 
 import type { RedisConfig } from '../config/redis.ts'
@@ -141,8 +142,8 @@ class RateMeter implements Meter {
     this.#account = account
   }
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    return this.#account.take(amount, now)
+  take(amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#account.take(amount, now, waited)
   }
 
   giveBack(amount: number, now: number): void {
@@ -166,8 +167,8 @@ class QuotaMeter implements Meter {
     this.#accountOf = accountOf
   }
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    return this.#at(now).take(amount, now)
+  take(amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#at(now).take(amount, now, waited)
   }
 
   giveBack(amount: number, now: number): void {
@@ -197,8 +198,8 @@ class SlotMeter implements Meter {
     this.#account = account
   }
 
-  take(_amount: number, now: number): Taken | Promise<Taken> {
-    return this.#account.take(now)
+  take(_amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#account.take(now, waited)
   }
 
   giveBack(_amount: number, now: number): void {
