@@ -235,6 +235,52 @@ describe('slots', () => {
     slots.giveBack('a', START)
     assert.equal(slots.take('a', 1, START), 1)
   })
+
+  describe('that are held while the clock is set ahead', () => {
+    const STEP = 3_600_000
+
+    test('are counted anew by the next one who asks', () => {
+      const { counters, era } = storeAt()
+      const slots = new Slots(counters, era)
+      for (const name of ['a', 'a', 'b']) slots.take(name, 3, START)
+      assert.equal(slots.take('b', 3, START + STEP), 2)
+      assert.equal(slots.take('a', 3, START + STEP), 3)
+      assert.ok(slots.take('a', 3, START + STEP) < 0)
+      slots.giveBack('a', START + STEP)
+      assert.equal(slots.take('a', 3, START + STEP), 3)
+    })
+
+    test('are counted once, by each worker that holds some', t => {
+      t.mock.timers.enable({ apis: ['Date', 'setInterval'], now: START })
+      const { counters, era } = storeAt()
+      const [a, b, idle] = [0, 1, 2].map(() => new Slots(counters, era)) as [Slots, Slots, Slots]
+      for (const [slots, count] of [
+        [a, 2],
+        [b, 3],
+      ] as const)
+        for (let taken = 0; taken < count; taken++) slots.take('a', 9, START)
+      t.mock.timers.setTime(START + STEP)
+      // Timers go by a clock that nobody sets
+      t.mock.timers.tick(10_000)
+      const now = Date.now()
+      assert.equal(idle.take('a', 9, now), 6)
+      t.mock.timers.tick(10_000)
+      assert.equal(idle.take('a', 9, Date.now()), 7)
+      for (let taken = 0; taken < 2; taken++) a.giveBack('a', Date.now())
+      for (let taken = 0; taken < 3; taken++) b.giveBack('a', Date.now())
+      assert.equal(idle.take('a', 9, Date.now()), 3)
+    })
+
+    test('and those that are held for long without that stay counted as they are', t => {
+      t.mock.timers.enable({ apis: ['Date', 'setInterval'], now: START })
+      const { counters, era } = storeAt()
+      const slots = new Slots(counters, era)
+      slots.take('a', 2, START)
+      for (let count = 0; count < 60; count++) t.mock.timers.tick(10_000)
+      assert.equal(era[0], 0)
+      assert.equal(slots.take('a', 2, Date.now()), 2)
+    })
+  })
 })
 
 test('a table without room lets pass', () => {
