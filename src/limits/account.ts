@@ -56,8 +56,9 @@ export interface Answer {
 export abstract class Account implements Debtor {
   protected readonly ledger: Ledger
   protected readonly counters: SharedCounters
+  readonly #name: string
   readonly #lease: CounterKey
-  readonly #refused: CounterKey
+  #refused!: CounterKey
   readonly #refilling: CounterKey
   /** Permits at hand that are aimed at, and how few ask for more. */
   #target = 0
@@ -84,9 +85,17 @@ export abstract class Account implements Debtor {
   constructor(ledger: Ledger, name: string) {
     this.ledger = ledger
     this.counters = ledger.counters
+    this.#name = name
     this.#lease = ledger.counters.key(`lease|${name}`)
-    this.#refused = ledger.counters.key(`refused|${name}`)
     this.#refilling = ledger.counters.key(`refilling|${name}`)
+  }
+
+  /**
+   * Another rule of this name holds from now on, of a plan that has changed or of another one.
+   * @param terms what tells it from others: under each there are refusals of its own
+   */
+  protected setTerms(terms: string): void {
+    this.#refused = this.counters.key(`refused|${this.#name}|${terms}`)
   }
 
   /** Permits that a lease may hold, however many are used. */

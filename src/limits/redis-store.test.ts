@@ -182,6 +182,21 @@ describe('limits in Redis', { skip }, () => {
     await counts(used)
   })
 
+  for (const [name, before, after] of [
+    ['a rate', { limit: 2, window: 1 }, { limit: 50, window: 60 }],
+    ['a quota', { limit: 2, window: 'day' }, { limit: 50, window: 'day' }],
+    ['slots', { concurrent: 2 }, { concurrent: 50 }],
+  ] as const) {
+    test(`each request is held against the rule of its own plan: ${name}`, async () => {
+      const one = await worker()
+      const meters = [before, after].map(rule => one.meter(rule)) as [Meter, Meter]
+      assert.equal(await passing([meters[0]], 10), 2)
+      const passed = await passing([meters[1]], 70)
+      assert.ok(passed >= 48 && passed <= 50, `${passed} passed`)
+      assert.equal(await passing([meters[0]], 1), 0)
+    })
+  }
+
   test('a flood beyond the limit asks seldom', async () => {
     const one = await worker()
     const meter = one.meter({ limit: 10, window: 10 })

@@ -24,7 +24,7 @@ const PAUSE_MS = 20
 
 export class SlotAccount implements Debtor {
   readonly #ledger: Ledger
-  readonly #rule: SlotRule
+  #rule: SlotRule
   readonly #name: string
   readonly #key: string
   #inUse = 0
@@ -44,6 +44,15 @@ export class SlotAccount implements Debtor {
     this.#rule = rule
     this.#name = name
     this.#key = ledger.keyOf('slots', name)
+  }
+
+  /** Whoever has the account has it for a rule of one plan, which may say otherwise than that of another. */
+  under(rule: SlotRule): this {
+    if (rule !== this.#rule) {
+      this.#rule = rule
+      this.#refusedUntil = 0
+    }
+    return this
   }
 
   take(now: number, waited: number): Taken | Promise<Taken> {
