@@ -140,6 +140,47 @@ describe('a rate', () => {
     assert.ok(taken(fast, 1, START + 100) >= 0)
   })
 
+  describe('of costs, whose plan changes,', () => {
+    const slowRule = ruleOf({ limit: 100, window: 3_600, unit: 'cost' })
+    const fastRule = ruleOf({ limit: 36_000, window: 3_600, burst: 100, unit: 'cost' })
+    const both = () => {
+      const { store } = storeAt()
+      return [store.meter(slowRule, 'company:acme'), store.meter(fastRule, 'company:acme')] as const
+    }
+
+    test('to a faster one owes as many units as before, and not the time of the slower one', () => {
+      const [slow, fast] = both()
+      slow.charge(1_000, START)
+      // Ten hours of the slower one
+      assert.ok(taken(slow, 1, START) < -32_000_000)
+      assert.ok(taken(fast, 1, START) < 0)
+      assert.ok(Math.abs(taken(fast, 1, START) + 90_100) < 10, `${taken(fast, 1, START)}`)
+      assert.ok(taken(fast, 1, START + 90_000) < 0)
+      assert.ok(taken(fast, 1, START + 90_200) >= 0)
+    })
+
+    test('to a faster one waits for no more than its own burst for what it was granted', () => {
+      const [slow, fast] = both()
+      assert.ok(taken(slow, 100, START) >= 0)
+      assert.ok(taken(fast, 1, START) < 0)
+      assert.ok(taken(fast, 1, START + 101) >= 0)
+    })
+
+    test('to a slower one owes the time of the faster one, and that is not made less by going to and fro', () => {
+      const [slow, fast] = both()
+      fast.charge(1_000, START)
+      for (let count = 0; count < 3; count++) {
+        slow.charge(0.01, START)
+        assert.ok(taken(slow, 0, START) >= 0, 'it is within its hour')
+        fast.charge(1_000, START)
+        assert.ok(taken(fast, 0, START) < 0)
+      }
+      // 400 seconds of the faster one, a second of the slower one, less the ten that may come at once
+      assert.ok(taken(fast, 0, START + 391_000) < 0)
+      assert.ok(taken(fast, 0, START + 391_100) >= 0)
+    })
+  })
+
   test('is not mistaken for a quota, nor a quota of costs for one of requests', () => {
     const { store } = storeAt()
     const month = store.meter(ruleOf({ limit: 1_000, window: 'month' }), 'company:acme')
