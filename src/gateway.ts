@@ -172,9 +172,7 @@ export function buildGateway(
     const rules = limits?.rulesOf({ name: undefined, path: config.tickets.path }, refuse) ?? null
     services.push(ticketRoute(config, verifier, blocks, tickets, rules))
   }
-  const guards = [blockedAddresses(blocks)]
-  if (limits !== null && limits.clients.length > 0)
-    guards.push(clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)))
+  const guards = [blockedAddresses(blocks), clientLimit(limits, refuse)].filter(step => step !== false)
   const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
