@@ -289,7 +289,8 @@ describe('limits in Redis', { skip }, () => {
     })
 
     test('a quota lets no more pass than what is left, in equal shares', async () => {
-      const [a, b] = await two(0.05)
+      // Where a machine that is busy with other things must not look like a Redis that is away
+      const [a, b] = await two(0.5)
       const rule = { limit: 100, window: 'day' } as const
       const meters = [a.meter(rule), b.meter(rule)]
       // Both hear of all that is used
