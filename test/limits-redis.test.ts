@@ -138,7 +138,7 @@ describe('two gateways and a Redis', { skip }, () => {
     const told = `p50, p99, most: ${shown(times)} ms, without limits ${shown(controls)} ms`
     if (process.env.SHOW) console.log(told)
     assert.ok(percentile(times, 0.5) <= percentile(controls, 0.5) + 50, told)
-    assert.ok(percentile(times, 0.99) <= percentile(controls, 0.99) + 250, told)
+    assert.ok(percentile(times, 0.99) <= percentile(controls, 0.99) + 500, told)
     assert.ok(times.at(-1)! <= controls.at(-1)! + 1_000, told)
   }
 
