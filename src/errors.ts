@@ -152,7 +152,7 @@ export const ERRORS = {
     503,
     'Service Unavailable',
     'The service has more requests than it can take: try again later.',
-    'gateway',
+    'client',
     true,
     `${PROBLEM_TYPES}temporary-reduced-capacity`,
   ),

@@ -194,6 +194,8 @@ export class Exchange {
   leastLeft = 1
   /** Names of the rules that refused it, or would have if they were enforced. */
   violated: readonly string[] = NO_FIELDS
+  /** Milliseconds that it waited for limits whose state is elsewhere; 0: it did not have to. */
+  waitedForLimits = 0
 
   // Written by policies/cost
   /** What it counts in rules whose unit is cost: the route's weight, until its service says better. */

@@ -4,7 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import { type AdmissionSeat, type Gates, gatesOf } from './admission/gates.ts'
+import { type AdmissionSeat, gatesOf } from './admission/gates.ts'
 import { routableOf, segmentsOf } from './config/routable.ts'
 import type { GatewayConfig, RouteConfig } from './config/schema.ts'
 import { type DispatchRoute, dispatch } from './dispatch.ts'
@@ -79,7 +79,6 @@ interface GatewayParts {
   readonly verifier: TokenVerifier
   readonly endpoints: ReadonlyMap<string, Endpoint>
   readonly pools: ReadonlyMap<string, Pool | Http2Pool>
-  readonly gates: Gates
 }
 
 interface Keys {
@@ -123,7 +122,7 @@ export interface Shared {
   /** Keeps the state of limits. */
   readonly limits: LimitStore
   /** Where its requests queue with those of the others. */
-  readonly seat?: AdmissionSeat
+  readonly seat: AdmissionSeat
 }
 
 /**
@@ -154,7 +153,7 @@ export function buildGateway(
   const pools = new Map(
     [...endpoints].map(([key, endpoint]) => [key, poolOf(endpoint, before?.pools.get(key))]),
   )
-  const { gates, takeOver } = gatesOf(config, shared.seat, before?.gates)
+  const { gates, takeOver } = gatesOf(config, shared.seat)
   const keysNeeded = config.routes.some(route => route.auth !== 'none')
   const ready = (): boolean => !draining() && (!keysNeeded || verifier.ready)
   const asserted = assertedNames(config)
@@ -173,9 +172,7 @@ export function buildGateway(
     const rules = limits?.rulesOf({ name: undefined, path: config.tickets.path }, refuse) ?? null
     services.push(ticketRoute(config, verifier, blocks, tickets, rules))
   }
-  const guards = [blockedAddresses(blocks)]
-  if (limits !== null && limits.clients.length > 0)
-    guards.push(clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)))
+  const guards = [blockedAddresses(blocks), clientLimit(limits, refuse)].filter(step => step !== false)
   const own = services.map(({ path, methods, probe = false, policies = [], handle }) => ({
     name: `gateway ${path}`,
     path,
@@ -206,7 +203,7 @@ export function buildGateway(
       for (const pool of pools.values()) if (!kept.has(pool)) pool.close()
     },
     routes: compiled,
-    parts: { identity: config.identity, keys, verifier, endpoints, pools, gates },
+    parts: { identity: config.identity, keys, verifier, endpoints, pools },
     takeOver,
   }
 

@@ -2,12 +2,27 @@
 
 import type { GatewayError } from './errors.ts'
 import { type Exchange, type Reply, reply } from './exchange.ts'
+import { now } from './wire/clock.ts'
 import type { FieldLines } from './wire/fields.ts'
-import { encodeMessage, isGrpcType } from './wire/grpc.ts'
+import { encodeMessage, isGrpcType, parseTimeout } from './wire/grpc.ts'
 
 /** There is no gRPC but over HTTP/2. */
 export function speaksGrpc({ protocol, headers }: Pick<Exchange, 'protocol' | 'headers'>): boolean {
   return protocol === 'HTTP/2' && isGrpcType(headers.get('content-type'))
+}
+
+/** Milliseconds until the deadline that the client of a call has set, or null. One that cannot be read is none. */
+export function callTimeLeft({ headers, startedAt }: Pick<Exchange, 'headers' | 'startedAt'>): number | null {
+  const text = headers.get('grpc-timeout')
+  const timeout = text === undefined ? null : parseTimeout(text)
+  return timeout === null ? null : startedAt + timeout - now()
+}
+
+/** Has `passed` called at the deadline of a call, or soon where that lies behind; null: there is none. */
+export function callTimer(exchange: Exchange, passed: () => void): NodeJS.Timeout | null {
+  const left = callTimeLeft(exchange)
+  // Longer than timers can wait, it is longer than anyone will.
+  return left === null || left >= 2 ** 31 ? null : setTimeout(passed, left)
 }
 
 const UNKNOWN = 2

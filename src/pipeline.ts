@@ -59,9 +59,7 @@ export function pipelineOf(
     problems(),
     route.authService !== false && authService({ admin: route.authService.admin, verifier, signOut }),
     blockedAddresses(blocks),
-    limits !== null &&
-      limits.clients.length > 0 &&
-      clientLimit(limits.clients, limits.store, limits.eventsWith(refuse)),
+    clientLimit(limits, refuse),
     route.upstream !== undefined && websocket(webSocketOptions(route, crossOrigin, config)),
     limit !== undefined && bodyLimit(limit),
     streams !== null && streamCredentials(streams),

@@ -102,10 +102,12 @@ export async function startAlone(
     load,
     stopping: () => board.phase === 'draining',
     async prepare(next) {
-      board.admission.add(queuedUpstreams(next))
+      const queued = queuedUpstreams(next)
+      board.admission.add(queued)
       const { swap, discard } = await serving.prepare(next)
       const takeOver = async (): Promise<void> => {
         await swap()
+        board.admission.show(queued)
         admin?.describe(next)
       }
       return { swap: takeOver, discard }

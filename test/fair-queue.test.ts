@@ -164,6 +164,7 @@ test('a full queue refuses the company that fills it, and says when to come agai
   const line = await gateway.logged(({ code }) => code === 'upstream_overloaded')
   assert.equal(line.company_id, 'noisy')
   assert.equal(line.reason, 'the queue for the upstream is full')
+  assert.equal(line.level, 'warning')
 })
 
 test('who waits for too long is refused', async context => {
@@ -176,6 +177,7 @@ test('who waits for too long is refused', async context => {
   assert.equal(late.json().code, 'upstream_overloaded')
   const line = await gateway.logged(({ code }) => code === 'upstream_overloaded')
   assert.ok((line.queue_ms as number) >= 300)
+  assert.equal(line.level, 'warning')
   await answerNext(upstream)
   assert.equal((await held).status, 200)
 })

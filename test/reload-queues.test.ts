@@ -94,3 +94,35 @@ test('without its fair queue an upstream gets all there are, and who waited is s
   const all = await Promise.all([...answers, ...later])
   assert.deepEqual(new Set(all.map(({ status }) => status)), new Set([200]))
 })
+
+test('an upstream that is gone is told of until its requests have ended', async context => {
+  const { gateway, upstream, configOf } = await started(context, { concurrency: 1, queueTimeout: 30 })
+  const answers = ask(gateway, 2)
+  await until('one waits', async () => (await row(gateway)).waiting === 1)
+  await gateway.reload(configOf())
+  const { in_use, waiting } = await row(gateway)
+  assert.deepEqual({ in_use, waiting }, { in_use: 1, waiting: 1 })
+  const answering = setInterval(() => answerAll(upstream), 20)
+  context.after(() => clearInterval(answering))
+  await Promise.all(answers)
+  await until('it is told of no longer', async () => (await row(gateway)) === undefined)
+})
+
+test('an upstream that gets its fair queue back counts what it was given before', async context => {
+  const queue = { concurrency: 1, queueTimeout: 30 }
+  const { gateway, upstream, configOf } = await started(context, queue)
+  const first = ask(gateway, 2)
+  await until('one waits', async () => (await row(gateway)).waiting === 1)
+  await gateway.reload(configOf())
+  await gateway.reload(configOf(queue))
+  const later = ask(gateway, 2)
+  await until('three wait', async () => (await row(gateway)).waiting === 3)
+  assert.equal(upstream.requests.length, 1)
+  for (let count = 1; count <= 4; count++) {
+    await until('the next is there', () => upstream.requests.length === count)
+    upstream.requests[count - 1]!.response.end('done')
+  }
+  const all = await Promise.all([...first, ...later])
+  assert.deepEqual(new Set(all.map(({ status }) => status)), new Set([200]))
+  assert.equal((await (await send(`${gateway.adminUrl}/upstreams`)).json()).length, 1)
+})

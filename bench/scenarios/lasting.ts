@@ -1,32 +1,17 @@
 /** What scenarios of connections that last have in common: their upstream, and who takes part. */
 
 import { request } from 'node:http'
-import { fileURLToPath } from 'node:url'
 import { type Contender, does, type Running } from '../contender.ts'
 import { present } from '../field.ts'
 import { wrk } from '../load/wrk.ts'
-import { freePort, ready, type Started, start } from '../process.ts'
+import type { Started } from '../process.ts'
 import { firstLine, type Result } from '../result.ts'
 import { type Run, wanted } from '../run.ts'
 import type { Participant, Turns } from '../turns.ts'
 import { ANSWER, PATHS } from '../upstream/service.ts'
+import { startUpstream, type Upstream } from '../upstream/start.ts'
 
-const UPSTREAM = fileURLToPath(new URL('../upstream/lasting.ts', import.meta.url))
-
-export type LastingService = { port: number; process: Started }
-
-export async function startLasting(run: Run): Promise<LastingService> {
-  const port = await freePort()
-  const process = start({
-    name: 'upstream',
-    directory: run.directory,
-    core: run.cores.load,
-    command: [globalThis.process.execPath, UPSTREAM],
-    env: { PORT: String(port) },
-  })
-  await ready(process, port)
-  return { port, process }
-}
+export const startLasting = (run: Run): Promise<Upstream> => startUpstream(run, 'lasting.ts')
 
 /** One upgrade without a token: who verifies tokens must refuse it before it may be measured. */
 export async function refusesStrangers(contender: Contender, { port }: Running, path: string): Promise<void> {

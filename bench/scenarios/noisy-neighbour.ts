@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Contender } from '../contender.ts'
 import { present } from '../field.ts'
 import type { ArrivalPlan, Arrivals } from '../load/arrivals.ts'
@@ -10,13 +9,12 @@ import { gateway } from '../peers/gateway.ts'
 import { haproxyLimited } from '../peers/haproxy.ts'
 import { nginxLimited } from '../peers/nginx.ts'
 import { coresBusyMicroseconds, cpuMicroseconds } from '../proc.ts'
-import { freePort, ready, type Started, start } from '../process.ts'
 import { type Run, wanted } from '../run.ts'
 import { inTurns } from '../turns.ts'
 import { GAUGE_PATH, type Gauge, SLOTS } from '../upstream/limited-paths.ts'
+import { startUpstream } from '../upstream/start.ts'
 import { neighbourResult } from './noisy-neighbour-result.ts'
 
-const UPSTREAM = fileURLToPath(new URL('../upstream/limited.ts', import.meta.url))
 const ARRIVALS = new URL('../load/arrivals.ts', import.meta.url)
 
 export const QUIET = { companies: 10, perSecond: 5 }
@@ -69,7 +67,7 @@ export async function noisyNeighbour(run: Run) {
 
 /** A fresh service and a fresh contender: nothing is left of what others had waiting. */
 async function takeTurn(contender: Contender, run: Run): Promise<Record<string, number>> {
-  const upstream = await startUpstream(run)
+  const upstream = await startUpstream(run, 'limited.ts')
   const running = await contender.start({ ...run, upstreamPort: upstream.port })
   try {
     const seconds = run.seconds * LONGER
@@ -166,19 +164,6 @@ const noisy = (port: number, warmUp: number, seconds: number) =>
 
 function arrivals(plan: ArrivalPlan) {
   return prepareProgram<ArrivalPlan, Arrivals>(ARRIVALS, plan)
-}
-
-async function startUpstream(run: Run): Promise<{ port: number; process: Started }> {
-  const port = await freePort()
-  const process = start({
-    name: 'upstream',
-    directory: run.directory,
-    core: run.cores.load,
-    command: [globalThis.process.execPath, UPSTREAM],
-    env: { PORT: String(port) },
-  })
-  await ready(process, port)
-  return { port, process }
 }
 
 async function gauge(port: number): Promise<Gauge> {

@@ -168,8 +168,6 @@ export const RACES: Record<string, Race> = {
     notes: [
       'Companies are told apart by their tokens, one token each. A thousand are active at a time, or 100,000 ' +
         'follow one another, which is more than the memory for verified tokens holds: each of those is verified anew.',
-      'A million companies were not measured one by one: beyond that memory nothing depends on how many there ' +
-        'are, so the last line stands for them too.',
     ],
     reference: 'one',
     overReference: true,

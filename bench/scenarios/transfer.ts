@@ -2,18 +2,16 @@ import { mkdtemp } from 'node:fs/promises'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { fileURLToPath } from 'node:url'
 import type { Running } from '../contender.ts'
 import { PEERS, present } from '../field.ts'
 import { gateway } from '../peers/gateway.ts'
 import { peakBytes, resetPeak, residentBytes } from '../proc.ts'
-import { freePort, ready, start } from '../process.ts'
 import { firstLine, mebibytes, type Result } from '../result.ts'
 import { type Run, wanted } from '../run.ts'
 import { token } from '../token.ts'
 import { checksumOf, content, type Manner, MEBIBYTE, receive, type Speed } from '../upstream/content.ts'
+import { startUpstream } from '../upstream/start.ts'
 
-const UPSTREAM = fileURLToPath(new URL('../upstream/transfer.ts', import.meta.url))
 const WARM_UP = 64 * MEBIBYTE
 const SAMPLE_MILLISECONDS = 50
 const CASE_LIMIT = 90_000
@@ -40,22 +38,14 @@ export async function transfer(run: Run): Promise<Result | null> {
   )
   if (contenders.length === 0) return null
   const bytes = run.mebibytes * MEBIBYTE
-  const upstreamPort = await freePort()
-  const upstream = start({
-    name: 'upstream',
-    directory: run.directory,
-    core: run.cores.load,
-    command: [process.execPath, UPSTREAM],
-    env: { PORT: String(upstreamPort) },
-  })
-  await ready(upstream, upstreamPort)
+  const upstream = await startUpstream(run, 'transfer.ts')
   const measured: Measured[] = []
   const faults: string[] = []
   for (const contender of contenders) {
     for (const one of cases()) {
       // A fresh process for each case: the heap that one leaves behind would hide the growth of the next.
       const directory = await mkdtemp(join(run.directory, 'case-'))
-      const running = await contender.start({ directory, upstreamPort, cores: run.cores })
+      const running = await contender.start({ directory, upstreamPort: upstream.port, cores: run.cores })
       const name = `${contender.name}: ${caseOf(one)}`
       try {
         const figures = await measure(running, one, bytes)
@@ -68,7 +58,7 @@ export async function transfer(run: Run): Promise<Result | null> {
       await running.process.stop()
     }
   }
-  await upstream.stop()
+  await upstream.process.stop()
   return result(measured, faults, bytes)
 }
 

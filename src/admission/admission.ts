@@ -27,6 +27,8 @@ export class Admission {
   readonly #tags: SharedCounters
   readonly #entries = new Map<string, Entry>()
   readonly #workers: number
+  /** Upstreams of the configuration that serves. */
+  #present: Upstreams = new Map()
 
   private constructor(tags: SharedCounters, workers: number) {
     this.#tags = tags
@@ -36,6 +38,7 @@ export class Admission {
   static create(upstreams: Upstreams, workers: number): Admission {
     const admission = new Admission(SharedCounters.create({ capacity: MAX_COMPANIES }), workers)
     admission.add(upstreams)
+    admission.show(upstreams)
     return admission
   }
 
@@ -45,17 +48,38 @@ export class Admission {
     return admission
   }
 
-  /** Another configuration is about to take over, in which there are more. Those that it no longer has stay, unused. */
+  /**
+   * Another configuration is about to take over, in which there are more. Those that no configuration has stay for as
+   * long as requests have slots of theirs or wait for one.
+   */
   add(upstreams: Upstreams): void {
+    for (const [key, { slots }] of this.#entries) {
+      if (!this.#present.has(key) && !upstreams.has(key) && isIdle(slots.view)) this.#entries.delete(key)
+    }
     for (const [key, { name }] of upstreams) {
       if (!this.#entries.has(key)) this.#entries.set(key, { name, slots: Slots.create(this.#workers) })
     }
   }
 
-  /** Takes in what the main thread has added. */
+  /** It has taken over. */
+  show(upstreams: Upstreams): void {
+    this.#present = upstreams
+    for (const [key, { name }] of upstreams) {
+      const { slots } = this.#entries.get(key)!
+      this.#entries.set(key, { name, slots })
+    }
+  }
+
+  /** Takes in what the main thread has, and nothing else. */
   adopt({ slots }: AdmissionBuffers): void {
+    const known = new Map(this.#entries)
+    this.#entries.clear()
     for (const { key, name, buffer } of slots) {
-      if (!this.#entries.has(key)) this.#entries.set(key, { name, slots: Slots.attach(buffer) })
+      const before = known.get(key)?.slots
+      this.#entries.set(key, {
+        name,
+        slots: before?.buffer === buffer ? before : Slots.attach(buffer),
+      })
     }
   }
 
@@ -75,7 +99,14 @@ export class Admission {
     for (const { slots } of this.#entries.values()) slots.clear(worker, Date.now())
   }
 
+  /** Of the upstreams there are, and of those that are gone and have requests yet. */
   get view(): (SlotsView & { readonly name: string })[] {
-    return [...this.#entries.values()].map(({ name, slots }) => ({ name, ...slots.view }))
+    return [...this.#entries]
+      .map(([key, { name, slots }]) => ({ key, name, view: slots.view }))
+      .filter(({ key, view }) => this.#present.has(key) || !isIdle(view))
+      .map(({ name, view }) => ({ name, ...view }))
   }
 }
+
+/** Whether no request has a slot or waits for one. */
+const isIdle = ({ inUse, waiting }: SlotsView): boolean => inUse === 0 && waiting === 0

@@ -68,6 +68,7 @@ export class Gate implements Expiring {
   /** Of the queue, as the other threads know it. */
   #counted = 0
   #turning = false
+  readonly #unlisten: () => void = () => {}
 
   constructor(options: GateOptions) {
     const { slots, worker, upstream } = options
@@ -100,7 +101,12 @@ export class Gate implements Expiring {
       options.streamsLend,
     )
     this.#looks = { deadline: 0, expire: () => this.#look() }
-    if (slots.workers > 1) slots.onWoken(worker, () => this.#serve())
+    if (slots.workers > 1) this.#unlisten = slots.onWoken(worker, () => this.#serve())
+  }
+
+  /** Nobody will come any more; one who does all the same is found by the sweep. */
+  close(): void {
+    this.#unlisten()
   }
 
   /** Other settings hold from now on, for those that wait already as well. */

@@ -4,35 +4,42 @@ import type { FairQueueConfig, GatewayConfig } from '../config/schema.ts'
 import { Admission } from './admission.ts'
 import { Gate } from './gate.ts'
 import { queuedUpstreams } from './queued.ts'
+import type { Slots } from './slots.ts'
 
 /** The place of a thread in what all threads share. */
 export interface AdmissionSeat {
   readonly admission: Admission
   readonly worker: number
+  /**
+   * What the thread has made of it, by the keys of upstreams: for as long as their slots are kept, so that one that comes
+   * back goes on with those who wait there.
+   */
+  readonly gates: Map<string, { readonly gate: Gate; readonly slots: Slots }>
 }
 
-export type Gates = ReadonlyMap<string, Gate>
-
-/**
- * @param before those of the gateway whose place this one takes: who waits there goes on waiting
- * @returns gates by the keys of their upstreams, and what makes those of before obey these settings
- */
+/** @returns gates by the keys of their upstreams, and what makes those that were there before obey these settings */
 export function gatesOf(
   config: GatewayConfig,
-  seat: AdmissionSeat | undefined,
-  before?: Gates,
-): { readonly gates: Gates; readonly takeOver: () => void } {
+  { admission, worker, gates: made }: AdmissionSeat,
+): { readonly gates: ReadonlyMap<string, Gate>; readonly takeOver: () => void } {
   const queued = queuedUpstreams(config)
-  const { admission, worker } = seat ?? { admission: Admission.create(queued, 1), worker: 0 }
+  for (const [key, { gate, slots }] of made) {
+    const shared = admission.at(key)
+    if (shared === null ? queued.has(key) : shared.slots === slots) continue
+    gate.close()
+    made.delete(key)
+  }
   const gates = new Map<string, Gate>()
   for (const [key, { settings }] of queued) {
-    const known = before?.get(key)
+    let known = made.get(key)
     if (known === undefined) {
       const own = admission.at(key)
       const { slots, tags } = own ?? Admission.create(new Map([[key, queued.get(key)!]]), 1).at(key)!
       const options = { upstream: key, slots, tags, worker: own === null ? 0 : worker }
-      gates.set(key, new Gate({ ...options, ...gateSettings(settings) }))
-    } else gates.set(key, known)
+      known = { gate: new Gate({ ...options, ...gateSettings(settings) }), slots }
+      made.set(key, known)
+    }
+    gates.set(key, known.gate)
   }
   return {
     gates,

@@ -90,4 +90,24 @@ describe('the thread that has the next request', () => {
     }
     clearInterval(holding)
   })
+
+  test('does not listen any more once it has ended that', async () => {
+    const slots = Slots.create(2)
+    const heard: string[] = []
+    const end = slots.onWoken(1, () => heard.push('the one that ended'))
+    const next = Promise.withResolvers<void>()
+    slots.onWoken(1, () => {
+      heard.push('the other')
+      next.resolve()
+    })
+    end()
+    const holding = setInterval(() => {}, 1000)
+    // The end itself may be heard as a call
+    await new Promise(resolve => setImmediate(resolve))
+    heard.length = 0
+    slots.wake(1, 0)
+    await next.promise
+    clearInterval(holding)
+    assert.deepEqual(new Set(heard), new Set(['the other']))
+  })
 })

@@ -205,20 +205,29 @@ export class Slots {
     Atomics.notify(this.#words, line + WOKEN)
   }
 
-  /** Has `woken` called whenever this thread is woken. It keeps no process alive. */
-  onWoken(worker: number, woken: () => void): void {
+  /**
+   * Has `woken` called whenever this thread is woken. It keeps no process alive.
+   * @returns what ends that
+   */
+  onWoken(worker: number, woken: () => void): () => void {
     const at = lineOf(worker) + WOKEN
+    let ended = false
     const listen = (): void => {
       const waits = Atomics.waitAsync(this.#words, at, 0)
       if (waits.async) void waits.value.then(come)
       else queueMicrotask(come)
     }
     const come = (): void => {
+      if (ended) return
       Atomics.store(this.#words, at, 0)
       woken()
       listen()
     }
     listen()
+    return () => {
+      ended = true
+      Atomics.notify(this.#words, at)
+    }
   }
 
   // What the threads know together

@@ -56,8 +56,9 @@ export interface Answer {
 export abstract class Account implements Debtor {
   protected readonly ledger: Ledger
   protected readonly counters: SharedCounters
+  readonly #name: string
   readonly #lease: CounterKey
-  readonly #refused: CounterKey
+  #refused!: CounterKey
   readonly #refilling: CounterKey
   /** Permits at hand that are aimed at, and how few ask for more. */
   #target = 0
@@ -84,9 +85,17 @@ export abstract class Account implements Debtor {
   constructor(ledger: Ledger, name: string) {
     this.ledger = ledger
     this.counters = ledger.counters
+    this.#name = name
     this.#lease = ledger.counters.key(`lease|${name}`)
-    this.#refused = ledger.counters.key(`refused|${name}`)
     this.#refilling = ledger.counters.key(`refilling|${name}`)
+  }
+
+  /**
+   * Another rule of this name holds from now on, of a plan that has changed or of another one.
+   * @param terms what tells it from others: under each there are refusals of its own
+   */
+  protected setTerms(terms: string): void {
+    this.#refused = this.counters.key(`refused|${this.#name}|${terms}`)
   }
 
   /** Permits that a lease may hold, however many are used. */
@@ -118,11 +127,11 @@ export abstract class Account implements Debtor {
   /** Whether Redis keeps what became of a batch. */
   protected abstract remembered(batch: Batch): boolean
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    if (amount === 0) return this.#look(now)
+  take(amount: number, now: number, waited: number): Taken | Promise<Taken> {
+    if (amount === 0) return this.#look(now, waited)
     const units = Math.ceil(amount)
     const left = this.counters.draw(this.#lease, units, now)
-    if (left === DECLINED) return this.#beyondLease(amount, now)
+    if (left === DECLINED) return this.#beyondLease(amount, now, waited)
     this.#used += units
     if (left <= this.#low) this.#refill(now)
     if (units !== amount) this.#owe(amount - units, now)
@@ -173,18 +182,18 @@ export abstract class Account implements Debtor {
     return true
   }
 
-  #beyondLease(amount: number, now: number): Taken | Promise<Taken> {
+  #beyondLease(amount: number, now: number, waited: number): Taken | Promise<Taken> {
     if (!this.#asks(now)) return this.#decide(amount, now)
     const until = this.counters.read(this.#refused, now)
     const wait = until + this.counters.epoch - now
     if (wait > 0) return -Math.max(wait, this.waitFor(1, this.levelAt(now, 0, false), now))
-    return this.#wait(amount, now)
+    return this.#wait(amount, now, waited)
   }
 
   /** Whether anything is left, taking nothing. */
-  #look(now: number): Taken | Promise<Taken> {
+  #look(now: number, waited: number): Taken | Promise<Taken> {
     if (!this.#asks(now)) return this.#decide(0, now)
-    if (now - this.#answeredAt > FRESH_MS) return this.#wait(0, now)
+    if (now - this.#answeredAt > FRESH_MS) return this.#wait(0, now, waited)
     return this.#judge(now)
   }
 
@@ -208,10 +217,13 @@ export abstract class Account implements Debtor {
     return taken
   }
 
-  #wait(amount: number, now: number): Promise<Taken> {
+  #wait(amount: number, now: number, waited: number): Promise<Taken> {
     this.ledger.cells.waits.add(1)
     return new Promise(resolve => {
-      this.#waiting.push(new Waiting(amount, now, resolve))
+      const waiting = new Waiting(amount, now, resolve)
+      if (waited > 0)
+        waiting.atMost(this.ledger.timeoutMs - waited, each => this.#decide(each.amount, each.now))
+      this.#waiting.push(waiting)
       if (this.#call === null) this.#send()
     })
   }

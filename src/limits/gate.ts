@@ -41,36 +41,40 @@ export class Gate {
     const meters = this.#meters
     for (let index = 0; index < meters.length; index++) {
       const meter = meters[index]!
-      const taken = meter.take(amountOf(meter.rule.unit, exchange), now)
+      const taken = meter.take(amountOf(meter.rule.unit, exchange), now, exchange.waitedForLimits)
       if (typeof taken !== 'number')
         return this.#passLater(exchange, next, now, taken, levels.slice(0, index))
       levels[index] = taken
-      if (taken < 0 && !this.#mayGoOn(exchange, meter.rule)) return this.#refuse(exchange, levels, index, now)
+      if (taken < 0 && !this.#mayGoOn(exchange, meter.rule))
+        return this.#refuse(exchange, levels, index, index + 1, now)
     }
     return this.#granted(exchange, next, levels, now)
   }
 
-  /** The same, from a meter on whose state is elsewhere. */
+  /**
+   * The same, from a meter on whose state is elsewhere. The rest of them are asked beside it, so that a request waits once
+   * and not for one after the other.
+   */
   async #passLater(
     exchange: Exchange,
     next: Handler,
     now: number,
     first: Promise<Taken>,
-    levels: Taken[],
+    before: readonly Taken[],
   ): Promise<Reply> {
-    const meters = this.#meters
-    let taken: Taken | Promise<Taken> = first
-    for (
-      let index = levels.length;
-      ;
-      taken = meters[index]!.take(amountOf(meters[index]!.rule.unit, exchange), now)
-    ) {
-      const level = await taken
-      levels.push(level)
-      if (level < 0 && !this.#mayGoOn(exchange, meters[index]!.rule))
-        return this.#refuse(exchange, levels, index, now)
-      if (++index === meters.length) return this.#granted(exchange, next, levels, now)
+    const known = before.length
+    const waited = exchange.waitedForLimits
+    const begun = performance.now()
+    const rest = this.#meters
+      .slice(known + 1)
+      .map(meter => meter.take(amountOf(meter.rule.unit, exchange), now, waited))
+    const levels = [...before, ...(await Promise.all([first, ...rest]))]
+    exchange.waitedForLimits += performance.now() - begun
+    for (let index = known; index < levels.length; index++) {
+      if (levels[index]! < 0 && !this.#mayGoOn(exchange, this.#meters[index]!.rule))
+        return this.#refuse(exchange, levels, index, levels.length, now)
     }
+    return this.#granted(exchange, next, levels, now)
   }
 
   #mayGoOn(exchange: Exchange, { name, dryRun }: Rule): boolean {
@@ -102,9 +106,13 @@ export class Gate {
     return reply
   }
 
-  /** What the rules before the one that refused had granted is given back. */
-  #refuse(exchange: Exchange, levels: readonly Taken[], at: number, now: number): Reply {
-    for (let index = 0; index < at; index++) {
+  /**
+   * What the other rules had granted is given back.
+   * @param at the first that refused
+   * @param known how many of the meters have been asked
+   */
+  #refuse(exchange: Exchange, levels: readonly Taken[], at: number, known: number, now: number): Reply {
+    for (let index = 0; index < known; index++) {
       const meter = this.#meters[index]!
       if (levels[index]! >= 0) meter.giveBack(amountOf(meter.rule.unit, exchange), now)
     }

@@ -140,6 +140,47 @@ describe('a rate', () => {
     assert.ok(taken(fast, 1, START + 100) >= 0)
   })
 
+  describe('of costs, whose plan changes,', () => {
+    const slowRule = ruleOf({ limit: 100, window: 3_600, unit: 'cost' })
+    const fastRule = ruleOf({ limit: 36_000, window: 3_600, burst: 100, unit: 'cost' })
+    const both = () => {
+      const { store } = storeAt()
+      return [store.meter(slowRule, 'company:acme'), store.meter(fastRule, 'company:acme')] as const
+    }
+
+    test('to a faster one owes as many units as before, and not the time of the slower one', () => {
+      const [slow, fast] = both()
+      slow.charge(1_000, START)
+      // Ten hours of the slower one
+      assert.ok(taken(slow, 1, START) < -32_000_000)
+      assert.ok(taken(fast, 1, START) < 0)
+      assert.ok(Math.abs(taken(fast, 1, START) + 90_100) < 10, `${taken(fast, 1, START)}`)
+      assert.ok(taken(fast, 1, START + 90_000) < 0)
+      assert.ok(taken(fast, 1, START + 90_200) >= 0)
+    })
+
+    test('to a faster one waits for no more than its own burst for what it was granted', () => {
+      const [slow, fast] = both()
+      assert.ok(taken(slow, 100, START) >= 0)
+      assert.ok(taken(fast, 1, START) < 0)
+      assert.ok(taken(fast, 1, START + 101) >= 0)
+    })
+
+    test('to a slower one owes the time of the faster one, and that is not made less by going to and fro', () => {
+      const [slow, fast] = both()
+      fast.charge(1_000, START)
+      for (let count = 0; count < 3; count++) {
+        slow.charge(0.01, START)
+        assert.ok(taken(slow, 0, START) >= 0, 'it is within its hour')
+        fast.charge(1_000, START)
+        assert.ok(taken(fast, 0, START) < 0)
+      }
+      // 400 seconds of the faster one, a second of the slower one, less the ten that may come at once
+      assert.ok(taken(fast, 0, START + 391_000) < 0)
+      assert.ok(taken(fast, 0, START + 391_100) >= 0)
+    })
+  })
+
   test('is not mistaken for a quota, nor a quota of costs for one of requests', () => {
     const { store } = storeAt()
     const month = store.meter(ruleOf({ limit: 1_000, window: 'month' }), 'company:acme')
@@ -234,6 +275,52 @@ describe('slots', () => {
     Slots.beginEra(era)
     slots.giveBack('a', START)
     assert.equal(slots.take('a', 1, START), 1)
+  })
+
+  describe('that are held while the clock is set ahead', () => {
+    const STEP = 3_600_000
+
+    test('are counted anew by the next one who asks', () => {
+      const { counters, era } = storeAt()
+      const slots = new Slots(counters, era)
+      for (const name of ['a', 'a', 'b']) slots.take(name, 3, START)
+      assert.equal(slots.take('b', 3, START + STEP), 2)
+      assert.equal(slots.take('a', 3, START + STEP), 3)
+      assert.ok(slots.take('a', 3, START + STEP) < 0)
+      slots.giveBack('a', START + STEP)
+      assert.equal(slots.take('a', 3, START + STEP), 3)
+    })
+
+    test('are counted once, by each worker that holds some', t => {
+      t.mock.timers.enable({ apis: ['Date', 'setInterval'], now: START })
+      const { counters, era } = storeAt()
+      const [a, b, idle] = [0, 1, 2].map(() => new Slots(counters, era)) as [Slots, Slots, Slots]
+      for (const [slots, count] of [
+        [a, 2],
+        [b, 3],
+      ] as const)
+        for (let taken = 0; taken < count; taken++) slots.take('a', 9, START)
+      t.mock.timers.setTime(START + STEP)
+      // Timers go by a clock that nobody sets
+      t.mock.timers.tick(10_000)
+      const now = Date.now()
+      assert.equal(idle.take('a', 9, now), 6)
+      t.mock.timers.tick(10_000)
+      assert.equal(idle.take('a', 9, Date.now()), 7)
+      for (let taken = 0; taken < 2; taken++) a.giveBack('a', Date.now())
+      for (let taken = 0; taken < 3; taken++) b.giveBack('a', Date.now())
+      assert.equal(idle.take('a', 9, Date.now()), 3)
+    })
+
+    test('and those that are held for long without that stay counted as they are', t => {
+      t.mock.timers.enable({ apis: ['Date', 'setInterval'], now: START })
+      const { counters, era } = storeAt()
+      const slots = new Slots(counters, era)
+      slots.take('a', 2, START)
+      for (let count = 0; count < 60; count++) t.mock.timers.tick(10_000)
+      assert.equal(era[0], 0)
+      assert.equal(slots.take('a', 2, Date.now()), 2)
+    })
   })
 })
 

@@ -12,6 +12,9 @@ import type { Slots } from './slots.ts'
  * numbers changes a rate of 100,000/s by less than 0.1 %. They fit for 4.3 years of one process.
  */
 export const PARTS = 65_536
+/** An interval as a whole number: its logarithm to the base of 2, from 2^-64 ms on and to a millionth. */
+const PACE_PARTS = 2 ** 20
+const PACE_OFFSET = 64
 /** Kept a little beyond their end, for clocks of threads and of what is asked late. */
 export const KEPT_MS = 1_000
 /** Without room for another counter a limit lets pass: a table that is full must not be an outage. */
@@ -35,12 +38,17 @@ export class LocalStore implements LimitStore {
     const name = meterName(rule, subject)
     switch (rule.kind) {
       case 'rate':
-        return new RateMeter(rule, this.#counters, this.#counters.key(name))
+        return new RateMeter(rule, this.#counters, this.#counters.key(name), this.#paceKeyOf(rule, name))
       case 'quota':
         return new QuotaMeter(rule, this.#counters, name, this.#onQuota)
       case 'slots':
         return new SlotMeter(rule, this.#slots, name)
     }
+  }
+
+  /** Of requests nothing is ever owed: what they take is known before. */
+  #paceKeyOf({ unit }: RateRule, name: string): CounterKey | null {
+    return unit === 'requests' ? null : this.#counters.key(`pace|${name}`)
   }
 }
 
@@ -60,13 +68,18 @@ export class RateMeter implements Meter {
   readonly rule: RateRule
   readonly #counters: SharedCounters
   readonly #key: CounterKey
+  /** Under what interval is owed what lies beyond the bound; null: nothing is, or it is decided elsewhere. */
+  readonly #paceKey: CounterKey | null
+  readonly #pace: number
   readonly #interval: number
   readonly #depth: number
 
-  constructor(rule: RateRule, counters: SharedCounters, key: CounterKey) {
+  constructor(rule: RateRule, counters: SharedCounters, key: CounterKey, paceKey: CounterKey | null = null) {
     this.rule = rule
     this.#counters = counters
     this.#key = key
+    this.#paceKey = paceKey
+    this.#pace = Math.round((Math.log2(rule.interval) + PACE_OFFSET) * PACE_PARTS)
     this.#interval = rule.interval * PARTS
     this.#depth = Math.ceil(rule.most * this.#interval)
     this.#arrive = (arrival, earned, latest) => {
@@ -91,21 +104,38 @@ export class RateMeter implements Meter {
     )
     if (value === null) return NO_ROOM
     if (value !== DECLINED) return (value - time) / PARTS
-    const arrival = this.#arrivalWithin(time + this.#depth, now)
+    const arrival = this.#arrivalWithin(time, now)
     const ahead = arrival + Math.max(1, earned) - time - this.#depth
     return -Math.max(1, Math.ceil(ahead / PARTS))
   }
 
   /**
-   * Where nothing is charged afterwards no arrival lies beyond the latest that is granted, but for clocks of threads. One
-   * that does is from before a clock was set back, or was granted under a slower rule: it would shut out for hours.
+   * But for clocks of threads no arrival lies beyond the latest that is granted, unless something is owed. One that does
+   * is from before a clock was set back, or was granted under a slower rule: it would shut out for hours.
    */
-  #arrivalWithin(latest: number, now: number): number {
+  #arrivalWithin(time: number, now: number): number {
     const counters = this.#counters
+    const latest = time + this.#depth
     const arrival = counters.read(this.#key, now)
-    if (this.rule.unit !== 'requests' || arrival <= latest + KEPT_MS * PARTS) return arrival
+    if (arrival <= latest + KEPT_MS * PARTS) return arrival
+    const pace = this.#paceOfDebt(now)
+    if (pace > 0) return pace > this.#pace ? this.#shorten(arrival, pace, time, now) : arrival
     counters.update(this.#key, noLaterThan, 0, latest, this.#lifeFrom(now), now)
     return latest
+  }
+
+  /** 0: nothing is owed. */
+  #paceOfDebt(now: number): number {
+    if (this.#paceKey !== null) return this.#counters.read(this.#paceKey, now)
+    return this.rule.unit === 'requests' ? 0 : this.#pace
+  }
+
+  /** What is owed under a slower rule is as many units of this one: one thread sees to that, and the time is gone. */
+  #shorten(arrival: number, pace: number, time: number, now: number): number {
+    const counters = this.#counters
+    if (counters.update(this.#paceKey!, swap, this.#pace, pace, now, now) === DECLINED) return arrival
+    const part = 2 ** ((this.#pace - pace) / PACE_PARTS)
+    return counters.update(this.#key, shortened, part, time, now, now) ?? arrival
   }
 
   giveBack(amount: number, now: number): void {
@@ -116,8 +146,11 @@ export class RateMeter implements Meter {
     const counters = this.#counters
     const time = (now - counters.epoch) * PARTS
     const earned = Math.round(amount * this.#interval)
-    const owed = Math.max(0, counters.read(this.#key, now) - time) + earned
-    counters.update(this.#key, owe, earned, time, now + owed / PARTS, now)
+    const owed = Math.max(0, this.#arrivalWithin(time, now) - time) + earned
+    const until = now + owed / PARTS
+    counters.update(this.#key, owe, earned, time, until, now)
+    if (owed > this.#depth && this.#paceKey !== null)
+      counters.update(this.#paceKey, fastest, this.#pace, 0, until, now)
   }
 
   /** Counts what was granted elsewhere, as far as the bound goes: what is owed beyond it was allowed. */
@@ -141,6 +174,13 @@ export class RateMeter implements Meter {
 }
 
 const noLaterThan: Step = (arrival, _, latest) => Math.min(arrival, latest)
+
+const shortened: Step = (arrival, part, time) => time + Math.max(0, arrival - time) * part
+
+const swap: Step = (current, next, before) => (current === before ? next : DECLINED)
+
+/** A debt is shortened for the fastest of the rules under which it was made: going to and fro must not lessen it. */
+const fastest: Step = (current, pace) => (current === 0 ? pace : Math.min(current, pace))
 
 /** @param time the moment from which something is owed at the earliest */
 const owe: Step = (arrival, earned, time) => Math.min(Math.max(arrival, time) + earned, MAX_VALUE)

@@ -12,8 +12,11 @@ export type Taken = number
 /** Amounts are in the unit of the rule; `now` in milliseconds since 1970, the same for all meters of one request. */
 export interface Meter {
   readonly rule: Rule
-  /** Takes an amount if it is there. With 0 it asks whether anything is left. */
-  take(amount: number, now: number): Taken | Promise<Taken>
+  /**
+   * Takes an amount if it is there. With 0 it asks whether anything is left.
+   * @param waited milliseconds for which the request has waited for other limits already (0)
+   */
+  take(amount: number, now: number, waited?: number): Taken | Promise<Taken>
   /** Gives back what was granted: another rule refused the request, or a slot is free again. */
   giveBack(amount: number, now: number): void
   /** Counts what nobody knew when the request came, even beyond the limit: later requests then wait for it. */

@@ -20,7 +20,7 @@ const REMEMBERED_MS = 600_000
 const LATE_MS = 3_600_000
 
 export class QuotaAccount extends Account {
-  readonly #rule: QuotaRule
+  #rule: QuotaRule
   readonly #end: number
   readonly #keys: readonly [string, string]
   readonly #told: CounterKey
@@ -38,6 +38,16 @@ export class QuotaAccount extends Account {
     this.#keys = [key, `${key}:${ledger.writer}`]
     this.#told = ledger.counters.key(`told|quota|${name}|${label}`)
     this.#away = ledger.counters.key(`away|quota|${name}|${label}`)
+    this.setTerms(String(rule.most))
+  }
+
+  /** Whoever has the account has it for a rule of one plan, which may say otherwise than that of another. */
+  under(rule: QuotaRule): this {
+    if (rule !== this.#rule) {
+      this.#rule = rule
+      this.setTerms(String(rule.most))
+    }
+    return this
   }
 
   protected get leasable(): number {

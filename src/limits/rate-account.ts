@@ -19,12 +19,12 @@ const REMEMBERED_MS = 600_000
 const KEPT_MS = 1_000
 
 export class RateAccount extends Account {
-  readonly #rule: RateRule
+  #rule: RateRule
   readonly #keys: readonly [string, string]
   readonly #told: CounterKey
   readonly #shareKey: CounterKey
-  readonly #leasable: number
-  readonly #depthMs: number
+  #leasable = 0
+  #depthMs = 0
   #share: RateMeter
   #gateways = 1
   #aheadUntil = 0
@@ -39,10 +39,22 @@ export class RateAccount extends Account {
     this.#keys = [key, `${key}:${ledger.writer}`]
     this.#told = ledger.counters.key(`told|rate|${name}`)
     this.#shareKey = ledger.counters.key(`share|rate|${name}`)
-    this.#share = new RateMeter(rule, ledger.counters, this.#shareKey)
+    this.#share = this.#obey(rule)
+  }
+
+  /** Whoever has the account has it for a rule of one plan, which may say otherwise than that of another. */
+  under(rule: RateRule): this {
+    if (rule !== this.#rule) this.#share = this.#obey(rule)
+    return this
+  }
+
+  #obey(rule: RateRule): RateMeter {
+    this.#rule = rule
     this.#depthMs = rule.most * rule.interval
     const worth = Math.max(LEASE_MS / rule.interval, rule.most / PARTS_OF_BURST)
     this.#leasable = Math.floor(Math.min(worth, rule.most * MOST_OF_BURST))
+    this.setTerms(`${rule.interval} ${rule.most}`)
+    return this.#shareOf(this.#gateways)
   }
 
   protected get leasable(): number {
@@ -129,11 +141,15 @@ export class RateAccount extends Account {
     const { count } = this.ledger.gateways
     if (count !== this.#gateways) {
       this.#gateways = count
-      const { interval, most } = this.#rule
-      const rule = { ...this.#rule, interval: interval * count, most: Math.max(1, most / count) }
-      this.#share = new RateMeter(rule, this.counters, this.#shareKey)
+      this.#share = this.#shareOf(count)
     }
     return this.#share
+  }
+
+  #shareOf(gateways: number): RateMeter {
+    const { interval, most } = this.#rule
+    const rule = { ...this.#rule, interval: interval * gateways, most: Math.max(1, most / gateways) }
+    return new RateMeter(rule, this.counters, this.#shareKey)
   }
 }
 

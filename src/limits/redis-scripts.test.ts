@@ -93,6 +93,34 @@ describe('the scripts in a real Redis', { skip }, () => {
       )
     })
 
+    describe('whose plan changes', () => {
+      const slow = { interval: 36_000, depth: 3_600_000 }
+      const fast = { interval: 100, depth: 10_000 }
+
+      test('to a faster one owes as many units as before, and not the time of the slower one', async () => {
+        const key = fresh()
+        await rate(key, slow, START, { want: 0, owed: 1_000 })
+        assert.equal((await rate(key, slow, START, { want: 1 })).ahead, 36_000_000)
+        assert.deepEqual((await rate(key, fast, START, { want: 1 })).ahead, 100_000)
+        assert.equal((await rate(key, fast, START + 90_000, { want: 1 })).granted, 0)
+        assert.equal((await rate(key, fast, START + 90_200, { want: 1 })).granted, 1)
+      })
+
+      test('to a slower one owes the time of the faster one, which going to and fro does not lessen', async () => {
+        const key = fresh()
+        await rate(key, fast, START, { want: 0, owed: 1_000 })
+        for (let count = 0; count < 3; count++) {
+          await rate(key, slow, START, { want: 0, owed: 0.01 })
+          await rate(key, fast, START, { want: 0, owed: 1_000 })
+        }
+        const { ahead } = await rate(key, fast, START, { want: 1 })
+        assert.ok(ahead >= 400_000, `${ahead}`)
+        // Once nothing is owed, it begins anew
+        assert.equal((await rate(key, slow, START + 500_000_000, { want: 2 })).ahead, 72_000)
+        assert.equal((await rate(key, fast, START + 500_000_000, { want: 0, least: 0 })).ahead, 200)
+      })
+    })
+
     test('grants nothing rather than less than the least', async () => {
       const key = fresh()
       assert.equal((await rate(key, HUNDRED, START, { want: 9, least: 9 })).granted, 9)

@@ -33,6 +33,9 @@ end
  * with what it used meanwhile (\`owed\`, within \`age\`) uses up what idled away since it heard of that last: so it makes
  * no difference who comes first. A Redis that lost the state learns it from whoever asks.
  *
+ * The plan of a company may change, and another interval hold from then on. What is owed under a slower one (\`pace\`, the
+ * fastest since nothing was owed) then is as many units of the faster one; under a faster one it stays the time it was.
+ *
  * KEYS state, marker of the writer
  * ARGV interval, depth, want, least, owed, age, number, life of the marker in ms (0: none), tat and idle time that the
  *      writer was told last (0, -1: nothing), time (0: Redis' own)
@@ -43,8 +46,14 @@ local interval, depth, want, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonum
 local owed, age, number, life = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local told = tonumber(ARGV[10])
 local now = clock(ARGV[11])
-local tat, idle, idleEnd = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+) (%S+)$')
+local tat, idle, idleEnd, pace = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+) (%S+) (%S+)$')
 tat, idle, idleEnd = tonumber(tat or ARGV[9]), tonumber(idle or math.max(0, told)), tonumber(idleEnd or 0)
+pace = tat > now and tonumber(pace or interval) or interval
+local faster = interval < pace
+if faster then
+  tat = now + (tat - now) * interval / pace
+  pace = interval
+end
 local granted = life > 0 and repeated(KEYS[2], number)
 if not granted then
   granted = 0
@@ -77,8 +86,8 @@ if not granted then
     end
     tat = from + granted * interval
   end
-  if granted > 0 or owed ~= 0 then
-    local text = string.format('%.3f %.0f %.0f', tat, idle, idleEnd)
+  if granted > 0 or owed ~= 0 or faster then
+    local text = string.format('%.3f %.0f %.0f %.17g', tat, idle, idleEnd, pace)
     redis.call('SET', KEYS[1], text, 'PX', math.ceil(math.max(0, tat - now) / 1000) + 5000)
   end
   if life > 0 then redis.call('SET', KEYS[2], string.format('%.0f %.0f', number, granted), 'PX', life) end

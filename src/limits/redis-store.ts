@@ -1,19 +1,19 @@
 /**
  * Limits that several gateways share through Redis. A request takes from what Redis has leased to its process; without a
- * lease it asks and waits for one answer, `redis.timeout` at most; while Redis is away the share of its process decides.
+ * lease it asks and waits for the answer, `redis.timeout` at most over all its limits; while Redis is away the share of its
+ * process decides.
  */
 
 import type { RedisConfig } from '../config/redis.ts'
 import { RedisLink } from '../redis/link.ts'
 import type { SharedCounters } from '../store/shared-counters.ts'
-import type { Account } from './account.ts'
 import type { CalendarWindow } from './calendar.ts'
 import { Ledger, type LedgerCells } from './ledger.ts'
 import { meterName } from './local-store.ts'
 import type { LimitStore, Meter, Taken } from './meter.ts'
 import { QuotaAccount } from './quota-account.ts'
 import { RateAccount } from './rate-account.ts'
-import type { QuotaRule, Rule, SlotRule } from './rules.ts'
+import type { QuotaRule, RateRule, Rule, SlotRule } from './rules.ts'
 import { SlotAccount } from './slot-account.ts'
 import type { Slots } from './slots.ts'
 
@@ -134,41 +134,41 @@ class Registry {
 }
 
 class RateMeter implements Meter {
-  readonly rule: Rule
-  readonly #account: Account
+  readonly rule: RateRule
+  readonly #account: RateAccount
 
-  constructor(rule: Rule, account: Account) {
+  constructor(rule: RateRule, account: RateAccount) {
     this.rule = rule
     this.#account = account
   }
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    return this.#account.take(amount, now)
+  take(amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#account.under(this.rule).take(amount, now, waited)
   }
 
   giveBack(amount: number, now: number): void {
-    this.#account.giveBack(amount, now)
+    this.#account.under(this.rule).giveBack(amount, now)
   }
 
   charge(amount: number, now: number): void {
-    this.#account.charge(amount, now)
+    this.#account.under(this.rule).charge(amount, now)
   }
 }
 
 /** Every window has an account of its own. */
 class QuotaMeter implements Meter {
   readonly rule: QuotaRule
-  readonly #accountOf: (window: CalendarWindow) => Account
+  readonly #accountOf: (window: CalendarWindow) => QuotaAccount
   #window: CalendarWindow | null = null
-  #account: Account | null = null
+  #account: QuotaAccount | null = null
 
-  constructor(rule: QuotaRule, accountOf: (window: CalendarWindow) => Account) {
+  constructor(rule: QuotaRule, accountOf: (window: CalendarWindow) => QuotaAccount) {
     this.rule = rule
     this.#accountOf = accountOf
   }
 
-  take(amount: number, now: number): Taken | Promise<Taken> {
-    return this.#at(now).take(amount, now)
+  take(amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#at(now).take(amount, now, waited)
   }
 
   giveBack(amount: number, now: number): void {
@@ -179,13 +179,13 @@ class QuotaMeter implements Meter {
     this.#at(now).charge(amount, now)
   }
 
-  #at(now: number): Account {
+  #at(now: number): QuotaAccount {
     const window = this.rule.windowAt(now)
     if (this.#account === null || window.label !== this.#window?.label) {
       this.#window = window
       this.#account = this.#accountOf(window)
     }
-    return this.#account
+    return this.#account.under(this.rule)
   }
 }
 
@@ -198,8 +198,8 @@ class SlotMeter implements Meter {
     this.#account = account
   }
 
-  take(_amount: number, now: number): Taken | Promise<Taken> {
-    return this.#account.take(now)
+  take(_amount: number, now: number, waited = 0): Taken | Promise<Taken> {
+    return this.#account.under(this.rule).take(now, waited)
   }
 
   giveBack(_amount: number, now: number): void {

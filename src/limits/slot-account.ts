@@ -24,7 +24,7 @@ const PAUSE_MS = 20
 
 export class SlotAccount implements Debtor {
   readonly #ledger: Ledger
-  readonly #rule: SlotRule
+  #rule: SlotRule
   readonly #name: string
   readonly #key: string
   #inUse = 0
@@ -46,13 +46,24 @@ export class SlotAccount implements Debtor {
     this.#key = ledger.keyOf('slots', name)
   }
 
-  take(now: number): Taken | Promise<Taken> {
+  /** Whoever has the account has it for a rule of one plan, which may say otherwise than that of another. */
+  under(rule: SlotRule): this {
+    if (rule !== this.#rule) {
+      this.#rule = rule
+      this.#refusedUntil = 0
+    }
+    return this
+  }
+
+  take(now: number, waited: number): Taken | Promise<Taken> {
     if (!this.#ledger.up || now < this.#notBefore) return this.#decide(now)
     if (this.#inUse < this.#granted) return this.#use(this.#rule.most, now)
     if (now < this.#refusedUntil) return -SLOT_RETRY_MS
     this.#ledger.cells.waits.add(1)
     return new Promise(resolve => {
-      this.#waiting.push(new Waiting(1, now, resolve))
+      const waiting = new Waiting(1, now, resolve)
+      if (waited > 0) waiting.atMost(this.#ledger.timeoutMs - waited, each => this.#decide(each.now))
+      this.#waiting.push(waiting)
       if (this.#call === null) this.#say()
     })
   }

@@ -1,6 +1,8 @@
 /**
  * How many things run at a time, over all workers of the process. A worker that dies takes its own along: the counters
- * of an **era** then count no more, and each of the others counts what it holds anew in the next one.
+ * of an **era** then count no more, and each of the others counts what it holds anew in the next one, within
+ * `RENEWAL_MS`. So it is where a clock that was set ahead, or a process that was frozen, let counters of what is held
+ * expire: whoever holds something and finds that begins an era, since nobody knows what others added to them meanwhile.
  */
 
 import type { CounterKey } from '../store/counter-key.ts'
@@ -22,6 +24,8 @@ export class Slots {
   readonly #era: Int32Array
   readonly #held = new Map<string, Held>()
   #seenEra: number
+  /** From when on no counter of what is held can have expired until `LIFE_MS` later. */
+  #renewedAt = 0
   #timer: NodeJS.Timeout | null = null
 
   /** @param era one cell in shared memory, which `beginEra` moves on */
@@ -49,7 +53,7 @@ export class Slots {
     if (used === DECLINED) return DECLINED
     if (held === undefined) this.#held.set(name, { count: 1, key })
     else held.count++
-    this.#renewLater()
+    this.#renewLater(now)
     return used
   }
 
@@ -66,21 +70,25 @@ export class Slots {
   }
 
   #followEra(now: number): void {
+    if (this.#held.size > 0 && now - this.#renewedAt >= LIFE_MS) Slots.beginEra(this.#era)
     const era = Atomics.load(this.#era, 0)
     if (era === this.#seenEra) return
     this.#seenEra = era
+    this.#renewedAt = now
     for (const [name, held] of this.#held) {
       held.key = this.#keyOf(name)
       this.#counters.add(held.key, held.count, now + LIFE_MS, now)
     }
   }
 
-  #renewLater(): void {
+  #renewLater(now: number): void {
     if (this.#timer !== null) return
+    this.#renewedAt = now
     this.#timer = setInterval(() => {
       const now = Date.now()
       this.#followEra(now)
       for (const { key } of this.#held.values()) this.#counters.add(key, 0, now + LIFE_MS, now)
+      this.#renewedAt = now
       if (this.#held.size > 0) return
       clearInterval(this.#timer!)
       this.#timer = null

@@ -9,6 +9,7 @@ export class Waiting {
   readonly since = performance.now()
   done = false
   readonly #resolve: (taken: Taken) => void
+  #timer: NodeJS.Timeout | undefined
 
   constructor(amount: number, now: number, resolve: (taken: Taken) => void) {
     this.amount = amount
@@ -20,7 +21,13 @@ export class Waiting {
   resolve(taken: Taken): void {
     if (this.done) return
     this.done = true
+    clearTimeout(this.#timer)
     this.#resolve(taken)
+  }
+
+  /** Decides after so many milliseconds, should nobody have done so: it has waited elsewhere before. */
+  atMost(ms: number, decide: (each: Waiting) => Taken): void {
+    this.#timer = setTimeout(() => this.resolve(decide(this)), Math.max(1, ms))
   }
 }
 

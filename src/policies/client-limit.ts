@@ -2,11 +2,14 @@
 
 import type { Client, Policy } from '../exchange.ts'
 import { Gate, type GateEvents } from '../limits/gate.ts'
-import type { LimitStore } from '../limits/meter.ts'
+import type { Limits } from '../limits/limits.ts'
 import { clientSubject } from '../limits/plans.ts'
-import type { Rule } from '../limits/rules.ts'
 
-export function clientLimit(rules: readonly Rule[], store: LimitStore, events: GateEvents): Policy {
+/** @returns false where no such limits are configured */
+export function clientLimit(limits: Limits | null, refuse: GateEvents['refuse']): Policy | false {
+  if (limits === null || limits.clients.length === 0) return false
+  const { clients: rules, store } = limits
+  const events = limits.eventsWith(refuse)
   const gates = new WeakMap<Client, Gate>()
 
   return function clientLimit(exchange, next) {

@@ -7,6 +7,7 @@ import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
 import type { Gate } from '../admission/gate.ts'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
+import { callTimer, speaksGrpc } from '../grpc.ts'
 import { networkOf } from '../limits/address.ts'
 import { now } from '../wire/clock.ts'
 
@@ -61,6 +62,8 @@ class Turn extends Waiting implements Abortable {
   readonly #gate: Gate
   readonly #next: Handler
   readonly #reply = Promise.withResolvers<Reply>()
+  /** Of a call of gRPC, whose client has set one. */
+  #deadline: NodeJS.Timeout | null = null
 
   constructor(exchange: Exchange, gate: Gate, next: Handler) {
     super(groupOf(exchange), exchange.weight, gate.now())
@@ -72,6 +75,8 @@ class Turn extends Waiting implements Abortable {
   begin(): Promise<Reply> {
     if (this.#exchange.aborted) return Promise.reject(new GatewayError('client_gone'))
     this.#exchange.onAbort(this)
+    if (speaksGrpc(this.#exchange))
+      this.#deadline = callTimer(this.#exchange, () => this.#giveUp(new GatewayError('deadline_exceeded')))
     this.#gate.wait(this)
     return this.#reply.promise
   }
@@ -110,11 +115,17 @@ class Turn extends Waiting implements Abortable {
 
   /** The client has left. */
   abort(): void {
+    this.#giveUp(new GatewayError('client_gone'))
+  }
+
+  #giveUp(error: GatewayError): void {
     this.#gate.giveUp(this)
-    this.#reply.reject(new GatewayError('client_gone'))
+    this.#leaveQueue()
+    this.#reply.reject(error)
   }
 
   #leaveQueue(): void {
+    if (this.#deadline !== null) clearTimeout(this.#deadline)
     this.#exchange.onAbort(null)
     this.#exchange.queuedFor = this.#gate.now() - this.since
   }

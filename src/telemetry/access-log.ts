@@ -26,10 +26,11 @@ export function accessLog(log: Log): ExchangeObserver {
 /** `error`: the gateway or an upstream failed at it. `warning`: it was refused, or the client left. */
 export function levelOf(exchange: Exchange): 'info' | 'warning' | 'error' {
   const { error, status, outcome } = exchange
-  if (error !== null && error.entry.source !== 'client') return 'error'
-  if (status >= 500 || outcome === 'broken') return 'error'
-  // A refusal has another status in gRPC
-  return error !== null || status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
+  if (outcome === 'broken') return 'error'
+  // Not its status: of some refusals that is 503, and in gRPC of all of them 200
+  if (error !== null) return error.entry.source === 'client' ? 'warning' : 'error'
+  if (status >= 500) return 'error'
+  return status >= 400 || outcome !== 'answered' ? 'warning' : 'info'
 }
 
 /**

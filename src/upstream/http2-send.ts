@@ -2,10 +2,10 @@
 
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Reply } from '../exchange.ts'
-import { speaksGrpc } from '../grpc.ts'
+import { callTimeLeft, callTimer, speaksGrpc } from '../grpc.ts'
 import { now } from '../wire/clock.ts'
 import { type FieldLines, findField, setField } from '../wire/fields.ts'
-import { formatTimeout, parseTimeout } from '../wire/grpc.ts'
+import { formatTimeout } from '../wire/grpc.ts'
 import { http2RequestHead } from '../wire/http2-request-head.ts'
 import { fieldsFor, passable } from './answer-fields.ts'
 import type { Timeouts } from './endpoint.ts'
@@ -128,28 +128,21 @@ class Http2Attempt implements CallListener, SessionClient, Abortable {
     const facts = outgoing(this.#exchange, endpoint, this.#options, this.#constantLines)
     const fields = http2RequestHead({ ...facts, scheme: endpoint.tls === null ? 'http' : 'https' })
     // What is left of it
-    if (this.#deadline !== null) setField(fields, 'grpc-timeout', formatTimeout(this.#timeLeft()!))
+    if (this.#deadline !== null) {
+      setField(fields, 'grpc-timeout', formatTimeout(callTimeLeft(this.#exchange)!))
+    }
     return fields
   }
 
-  /** Milliseconds until the deadline that the client of a call has set, or null. One that cannot be read passes as it is. */
-  #timeLeft(): number | null {
-    const { headers, startedAt } = this.#exchange
-    const text = headers.get('grpc-timeout')
-    const timeout = text === undefined ? null : parseTimeout(text)
-    return timeout === null ? null : startedAt + timeout - now()
-  }
-
   #keepDeadline(): void {
-    const left = this.#timeLeft()
+    const left = callTimeLeft(this.#exchange)
     if (left === null) return
     const pass = (): void => {
       this.#stop()
       this.#break(new GatewayError('deadline_exceeded'))
     }
     if (left <= 0) pass()
-    // Longer than timers can wait, it is longer than anyone will.
-    else if (left < 2 ** 31) this.#deadline = setTimeout(pass, left)
+    else this.#deadline = callTimer(this.#exchange, pass)
   }
 
   onInformational(status: number, fields: readonly string[]): void {

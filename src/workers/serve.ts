@@ -72,7 +72,7 @@ export interface ServeOptions {
   readonly blocks: AskedBlocks
   readonly id: number
   readonly events: KeyEvents
-  readonly shared?: Omit<Shared, 'limits'>
+  readonly shared?: Omit<Shared, 'limits' | 'seat'>
   /** Whether to ask a client to come back through another connection. */
   readonly shed?: (openedAt: number) => boolean
   /** Told of quotas that this thread begins to use. */
@@ -102,6 +102,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const requests = board.counters.cell(id, 'requests')
   const connections = board.counters.cell(id, 'connections')
   const observers = [accessLog(log), () => requests.add(1), ...(usage === null ? [] : [usage])]
+  const seat = { admission: board.admission, worker: id, gates: new Map() }
   let front: FrontDoor | null = null
   let current = generationOf(options.config, shared?.keys, null)
 
@@ -124,7 +125,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       lifetimes,
       tickets,
       limits: limits.store,
-      seat: { admission: board.admission, worker: id },
+      seat,
     }
     return { config, gateway: buildGateway(config, gatewayEvents, draining, all, before?.parts ?? null) }
   }

@@ -280,6 +280,7 @@ class Supervisor {
     this.#admin?.describe(config)
     // One that ended instead is replaced by one of the new configuration
     await Promise.allSettled(swapped)
+    this.#board.admission.show(queuedUpstreams(config))
   }
 
   #mourn(worker: SupervisedWorker, { error, exitCode, pause }: Death): void {

@@ -10,6 +10,8 @@ export interface LoadOptions {
   /** Requests per second over all ports, which take turns. */
   readonly rate: number
   readonly seconds: number
+  /** Ends it before. */
+  readonly signal?: AbortSignal
   /** Every tenth request more, for comparison: it is not among the answers that are counted. */
   readonly control?: string
 }
@@ -30,7 +32,7 @@ export interface LoadResult {
 const PATIENCE_MS = 10_000
 
 export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
-  const { ports, path, headers = {}, rate, seconds, control } = options
+  const { ports, path, headers = {}, rate, seconds, control, signal } = options
   const fields = Object.entries({ host: 'gateway', ...headers }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   )
@@ -44,7 +46,7 @@ export async function pacedLoad(options: LoadOptions): Promise<LoadResult> {
   const moments = ports.map((): number[] => [])
   const start = performance.now()
   let sent = 0
-  for (let now = start; now - start < seconds * 1000; now = performance.now()) {
+  for (let now = start; now - start < seconds * 1000 && !signal?.aborted; now = performance.now()) {
     const due = Math.floor(((now - start) * rate) / 1000)
     while (sent < due) {
       if (others.length > 0 && sent % 10 === 0) pending.push(compare(others[(sent / 10) % others.length]!))

@@ -6,7 +6,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { needs } from './system.ts'
 
-const COMMAND = '/usr/bin/redis-server'
+/** Another server that speaks as Redis does, such as a `valkey-server`, which Debian 12 does not have. */
+const COMMAND = process.env.TEST_REDIS_SERVER ?? '/usr/bin/redis-server'
 
 export interface RedisServer {
   readonly url: string
