@@ -265,8 +265,11 @@ export class Gate implements Expiring {
     return this.lends ? this.#isPassedOver : null
   }
 
-  readonly #isPassedOver = (company: string): boolean =>
-    this.#slots.freeFor(this.#streams.lentTo(company)) <= 0
+  /** While no slot is free: not of the next one. The thread that frees it has to know for whom. */
+  readonly #isPassedOver = (company: string): boolean => {
+    const { lent, free } = this.#slots
+    return Math.max(1, free) <= lent - this.#streams.lentTo(company)
+  }
 
   #publish(): number {
     const least = this.#queue.least(this.#passedOver)
