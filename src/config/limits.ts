@@ -1,7 +1,7 @@
 /** What the configuration may say about plans and limits. */
 
 import * as z from 'zod'
-import { amount, duration, timeZone } from './values.ts'
+import { amount, duration, MAX_AMOUNT, timeZone } from './values.ts'
 
 /** A key of a structured field (RFC 9651 §3.1.2), for it becomes one in `RateLimit-Policy`. */
 const ruleName = z
@@ -31,8 +31,8 @@ const rule = z.strictObject({
     .optional()
     .describe('a duration, or the calendar day or month'),
   burst: z.number().optional().describe('how much of a rate may come at once, in units; default: limit'),
-  concurrent: z.int().min(1).optional().describe('requests at a time'),
-  sockets: z.int().min(1).optional().describe('WebSockets at a time'),
+  concurrent: z.int().min(1).max(MAX_AMOUNT).optional().describe('requests at a time'),
+  sockets: z.int().min(1).max(MAX_AMOUNT).optional().describe('WebSockets at a time'),
   unit: z.enum(UNITS).default('requests').describe('what a limit counts'),
   by: subject.default('company').describe('whose it is: company, user, ip or claim:app_metadata.team'),
   routes: z.array(z.string().min(1)).min(1).optional().describe('names of routes; default: all'),
@@ -40,7 +40,7 @@ const rule = z.strictObject({
 })
 
 const clientRule = rule.pick({ name: true, burst: true, dryRun: true }).extend({
-  limit: z.int().min(1),
+  limit: z.int().min(1).max(MAX_AMOUNT),
   window: duration.default(1),
 })
 
