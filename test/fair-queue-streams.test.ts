@@ -69,6 +69,41 @@ test('25 idle event streams of a company leave the others room, and itself once 
   })
 })
 
+test('bodies that come slowly leave the others room, over HTTP/2 too', async context => {
+  const upstream = await httpUpstream()
+  context.after(() => upstream.close())
+  const http2 = { server: { http2: { cleartext: true } } }
+  const gateway = await queued(context, upstream.url, { queueTimeout: 30 }, http2)
+  const session = await openSession(gateway.url)
+  context.after(() => session.destroy())
+  const overHttp2 = Array.from({ length: 10 }, () =>
+    session.request({ ':path': '/upload', ':method': 'POST', ...of('acme') }),
+  )
+  const uploads = Array.from({ length: 10 }, () =>
+    open(`${gateway.url}/upload`, { method: 'POST', headers: of('acme'), within: 120_000 }),
+  )
+  const requests = [...overHttp2, ...uploads.map(({ request }) => request)]
+  for (const request of requests) request.on('error', () => {})
+  const sending = setInterval(() => {
+    for (const request of requests) request.write('x'.repeat(300))
+  }, 500)
+  context.after(() => clearInterval(sending))
+  await filled(gateway)
+  await lent(gateway, 1)
+  await isServed(gateway, 'globex')
+  clearInterval(sending)
+  for (const request of requests) request.end()
+  for (const { answered } of uploads) {
+    const answer = await answered
+    assert.equal(answer.statusCode, 200)
+    answer.resume()
+  }
+  await until('nothing is lent of what is free', async () => {
+    const row = await gateway.row()
+    return row.in_use === 0 && row.lent === 0
+  })
+})
+
 test('so do its WebSockets, and streams over HTTP/2', async context => {
   const sockets = await socketService()
   context.after(() => sockets.close())

@@ -11,7 +11,7 @@ import { AdaptiveLimit, type LimitBounds } from './adaptive-limit.ts'
 import { FairQueue, type PassedOver, type Waiting } from './fair-queue.ts'
 import { SharedTags } from './shared-tags.ts'
 import { NONE, type Slots } from './slots.ts'
-import { LOOK_MS, type Moving, Stream, Streams } from './streams.ts'
+import { LOOK_MS, type Moving, Stream, type StreamKind, Streams } from './streams.ts'
 
 export interface GateOptions extends GateSettings {
   readonly upstream: string
@@ -138,8 +138,8 @@ export class Gate implements Expiring {
   }
 
   /** One that has its slot goes on for long. It is known until the returned function is called, before `leave`. */
-  keep(company: string, weight: number, moving: Moving): () => void {
-    const stream = new Stream(company, weight, moving, this.now())
+  keep(company: string, weight: number, moving: Moving, kind: StreamKind = 'answer'): () => void {
+    const stream = new Stream(company, weight, moving, this.now(), kind)
     if (this.#streams.count === 0) {
       this.#looks.deadline = deadlineIn(LOOK_MS / 1000)
       watchDeadline(this.#looks)
