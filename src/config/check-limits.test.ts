@@ -97,6 +97,11 @@ describe('is told with its place', () => {
       /^limits.companies.acme "gold" is no plan: none is defined/,
     ],
     [
+      'a company without a name',
+      () => problems({ companies: { '': 'free' }, plans: { free: {} } }),
+      /^limits.companies. stands for nobody: write a name/,
+    ],
+    [
       'an unknown time zone',
       () => problems({ timeZone: 'Europe/Atlantis' }),
       /^limits.timeZone "Europe\/Atlantis" is no time zone/,

@@ -7,6 +7,7 @@ import { amount, duration, MAX_AMOUNT, timeZone } from './values.ts'
 const ruleName = z
   .string()
   .regex(/^[a-z][a-z0-9_-]{0,63}$/, 'is no rule name: small letters, digits, - and _, a letter first')
+const entryName = z.string().min(1, 'stands for nobody: write a name')
 const claimPath = z
   .string()
   .regex(/^[^.\s]+(\.[^.\s]+)*$/, 'is no claim path: write names joined by dots, like app_metadata.plan')
@@ -52,12 +53,12 @@ const plan = z.strictObject({
 export const limitsSchema = z.strictObject({
   planClaim: claimPath.default('app_metadata.plan').describe("where a token says its company's plan"),
   companies: z
-    .record(z.string().min(1), z.string().min(1))
+    .record(entryName, z.string().min(1))
     .default({})
     .describe('company → plan; wins over the claim'),
   defaultPlan: z.string().min(1).optional().describe('for whoever has no other; default: no rules'),
   timeZone: timeZone.default('UTC').describe('of calendar days and months'),
-  plans: z.record(z.string().min(1), plan).default({}),
+  plans: z.record(entryName, plan).default({}),
   clients: z
     .array(clientRule)
     .default([])
