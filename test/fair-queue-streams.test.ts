@@ -6,6 +6,7 @@ import { open, send } from './support/client.ts'
 import { httpUpstream } from './support/http-upstream.ts'
 import { openSession } from './support/http2-client.ts'
 import { of, type Queued, queued } from './support/queued.ts'
+import { startReloading } from './support/reloading.ts'
 import { until } from './support/until.ts'
 import { connect, socketService } from './support/websocket.ts'
 
@@ -66,6 +67,96 @@ test('25 idle event streams of a company leave the others room, and itself once 
   await until('nothing is lent of what is free', async () => {
     const row = await gateway.row()
     return row.in_use === 0 && row.lent === 0
+  })
+})
+
+test('bodies that come slowly leave the others room, over HTTP/2 too', async context => {
+  const upstream = await httpUpstream()
+  context.after(() => upstream.close())
+  const http2 = { server: { http2: { cleartext: true } } }
+  const gateway = await queued(context, upstream.url, { queueTimeout: 30 }, http2)
+  const session = await openSession(gateway.url)
+  context.after(() => session.destroy())
+  const overHttp2 = Array.from({ length: 10 }, () =>
+    session.request({ ':path': '/upload', ':method': 'POST', ...of('acme') }),
+  )
+  const uploads = Array.from({ length: 10 }, () =>
+    open(`${gateway.url}/upload`, { method: 'POST', headers: of('acme'), within: 120_000 }),
+  )
+  const requests = [...overHttp2, ...uploads.map(({ request }) => request)]
+  for (const request of requests) request.on('error', () => {})
+  const sending = setInterval(() => {
+    for (const request of requests) request.write('x'.repeat(300))
+  }, 500)
+  context.after(() => clearInterval(sending))
+  await filled(gateway)
+  await lent(gateway, 1)
+  await isServed(gateway, 'globex')
+  clearInterval(sending)
+  for (const request of requests) request.end()
+  for (const { answered } of uploads) {
+    const answer = await answered
+    assert.equal(answer.statusCode, 200)
+    answer.resume()
+  }
+  await until('nothing is lent of what is free', async () => {
+    const row = await gateway.row()
+    return row.in_use === 0 && row.lent === 0
+  })
+})
+
+test('whole answers that nobody takes leave the others room', async context => {
+  const upstream = await httpUpstream(({ response }) => void response.end('done'))
+  context.after(() => upstream.close())
+  const http2 = { server: { http2: { cleartext: true } } }
+  const gateway = await queued(context, upstream.url, { queueTimeout: 30 }, http2)
+  const session = await openSession(gateway.url, { settings: { initialWindowSize: 0 } })
+  context.after(() => session.destroy())
+  for (let n = 0; n < 20; n++) session.request({ ':path': '/whole', ...of('acme') }).on('error', () => {})
+  await filled(gateway)
+  await lent(gateway, 1)
+  await isServed(gateway, 'globex')
+  session.destroy()
+  await until('nothing is lent of what is free', async () => {
+    const row = await gateway.row()
+    return row.in_use === 0 && row.lent === 0
+  })
+})
+
+test('over HTTP/1.1, too', async context => {
+  const upstream = await httpUpstream(({ response }) => void response.end('done'))
+  context.after(() => upstream.close())
+  // More than the system keeps for a client that does not read, and in one piece
+  const gateway = await startReloading(
+    `
+    import { defineGateway } from 'nyro-gateway'
+    const whole = async (exchange, next) => {
+      const reply = await next(exchange)
+      reply.body?.cancel?.()
+      return { ...reply, body: Buffer.alloc(30_000_000), contentLength: 30_000_000 }
+    }
+    export default defineGateway({
+      upstreams: { service: { url: ${JSON.stringify(upstream.url)}, fairQueue: { queueTimeout: 30 } } },
+      routes: [
+        { path: '/whole', upstream: 'service', policies: [whole] },
+        { path: '/*', upstream: 'service' },
+      ],
+    })`,
+    { name: 'gateway.config.mjs' },
+  )
+  context.after(() => gateway.stop('SIGKILL'))
+  const clients = Array.from({ length: 20 }, () =>
+    open(`${gateway.url}/whole`, { headers: of('acme'), within: 120_000 }),
+  )
+  for (const { request } of clients) request.on('error', () => {}).end()
+  const answer = () => send(`${gateway.url}/work`, { headers: of('globex'), within: 120_000 })
+  const row = async () => (await send(`${gateway.adminUrl}/upstreams`)).json()[0]
+  await until('some are lent', async () => (await row()).lent > 0)
+  for (let n = 0; n < 10; n++) assert.equal((await answer()).status, 200)
+  for (const { request } of clients) request.destroy()
+  await until('nothing is lent of what is free', async () => {
+    const { in_use, lent } = await row()
+    return in_use === 0 && lent === 0
   })
 })
 

@@ -9,7 +9,7 @@ import type { GatewayProcess } from './support/gateway.ts'
 import { type HttpUpstream, httpUpstream } from './support/http-upstream.ts'
 import { claims, token } from './support/token.ts'
 import { until } from './support/until.ts'
-import { connect, type Peer, type SocketService, socketService } from './support/websocket.ts'
+import { connect, type Peer, refusal, type SocketService, socketService } from './support/websocket.ts'
 
 const HANDSHAKE = {
   connection: 'Upgrade',
@@ -31,7 +31,17 @@ before(async () => {
   })
   sockets = await socketService()
   gateway = await startConfigured({
-    limits: { defaultPlan: 'free', plans: { free: { rules: [{ name: 'parallel', concurrent: 2 }] } } },
+    limits: {
+      defaultPlan: 'free',
+      plans: {
+        free: {
+          rules: [
+            { name: 'parallel', concurrent: 2 },
+            { name: 'sockets', sockets: 3 },
+          ],
+        },
+      },
+    },
     routes: [
       { path: '/api/*', upstream: upstream.url },
       { path: '/socket/*', upstream: sockets.url },
@@ -78,6 +88,26 @@ describe('a handshake', () => {
       [200, 200],
     )
   })
+})
+
+test('WebSockets are so many at a time, until one of them has ended in whatever way', async () => {
+  const headers = company('talkative')
+  const url = `${gateway.url}/socket/x`
+  const open = () => connect(url, { headers, token: null })
+  const [one, other] = [await open(), await open(), await open()]
+  const refused = await refusal(url, { headers, token: null })
+  assert.equal(refused.status, 429)
+  assert.deepEqual(JSON.parse(refused.body)['violated-policies'], ['sockets'])
+  assert.match(String(refused.headers.ratelimit), /^"sockets";r=0/)
+  // Neither its other requests nor another company pay for that
+  assert.equal((await send(`${gateway.url}/api/x`, { headers })).status, 200)
+  const foreign = await connect(url, { headers: company('quiet'), token: null })
+  foreign.socket.terminate()
+  for (const end of [() => one.socket.terminate(), () => other.socket.close()]) {
+    end()
+    await until('there is room for one more', async () => (await open()) !== null)
+    assert.equal((await refusal(url, { headers, token: null })).status, 429)
+  }
 })
 
 test('a plan that many name and nobody has made does not fill the log, nor the memory of limits', async () => {

@@ -173,4 +173,13 @@ describe('the state of a limit', () => {
     assert.ok(a.limit > before)
     assert.equal(b.limit, a.limit)
   })
+
+  test('obeys other bounds at once, however long nobody asks', () => {
+    const state = new Float64Array(LIMIT_FIELDS)
+    const before = new AdaptiveLimit({ min: 2, max: 100 }, state)
+    for (let at = 0; at < 20_000; at += 5) before.observe(5, before.limit, at)
+    assert.ok(before.limit > 10)
+    assert.ok(new AdaptiveLimit({ min: 2, max: 10 }, state).limit <= 10)
+    assert.ok(new AdaptiveLimit({ min: 50, max: 100 }, state).limit >= 50)
+  })
 })

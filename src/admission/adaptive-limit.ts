@@ -93,7 +93,8 @@ export class AdaptiveLimit {
   constructor(bounds: LimitBounds, state: Float64Array = new Float64Array(LIMIT_FIELDS)) {
     this.#bounds = bounds
     this.#state = state
-    if (state[LIMIT] === 0) state[LIMIT] = this.#within(INITIAL)
+    // Those of a configuration before may have been others
+    state[LIMIT] = this.#within(state[LIMIT] || INITIAL)
   }
 
   /** Requests that the upstream may have at a time, right now. */

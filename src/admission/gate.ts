@@ -11,7 +11,7 @@ import { AdaptiveLimit, type LimitBounds } from './adaptive-limit.ts'
 import { FairQueue, type PassedOver, type Waiting } from './fair-queue.ts'
 import { SharedTags } from './shared-tags.ts'
 import { NONE, type Slots } from './slots.ts'
-import { LOOK_MS, type Moving, Stream, Streams } from './streams.ts'
+import { LOOK_MS, type Moving, Stream, type StreamKind, Streams } from './streams.ts'
 
 export interface GateOptions extends GateSettings {
   readonly upstream: string
@@ -144,8 +144,8 @@ export class Gate implements Expiring {
   }
 
   /** One that has its slot goes on for long. It is known until the returned function is called, before `leave`. */
-  keep(company: string, weight: number, moving: Moving): () => void {
-    const stream = new Stream(company, weight, moving, this.now())
+  keep(company: string, weight: number, moving: Moving, kind: StreamKind = 'answer'): () => void {
+    const stream = new Stream(company, weight, moving, this.now(), kind)
     if (this.#streams.count === 0) {
       this.#looks.deadline = deadlineIn(LOOK_MS / 1000)
       watchDeadline(this.#looks)
@@ -271,8 +271,11 @@ export class Gate implements Expiring {
     return this.lends ? this.#isPassedOver : null
   }
 
-  readonly #isPassedOver = (company: string): boolean =>
-    this.#slots.freeFor(this.#streams.lentTo(company)) <= 0
+  /** While no slot is free: not of the next one. The thread that frees it has to know for whom. */
+  readonly #isPassedOver = (company: string): boolean => {
+    const { lent, free } = this.#slots
+    return Math.max(1, free) <= lent - this.#streams.lentTo(company)
+  }
 
   #publish(): number {
     const least = this.#queue.least(this.#passedOver)

@@ -119,12 +119,7 @@ export class Slots {
 
   /** Those that are lent included. */
   get free(): number {
-    return this.freeFor(this.lent)
-  }
-
-  /** As many as there are for somebody to whom so many are lent. */
-  freeFor(lent: number): number {
-    return this.#words[LIMIT]! + lent - Atomics.load(this.#words, IN_USE)
+    return this.#words[LIMIT]! + this.lent - Atomics.load(this.#words, IN_USE)
   }
 
   /** In use by streams that need them less than others. */

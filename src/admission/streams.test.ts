@@ -67,7 +67,7 @@ describe('streams that hold slots', () => {
 
   test('work when bytes come from the client, in a body or in a WebSocket', () => {
     const place = new Place()
-    const body = { bytesSent: 0, bytesReceived: 0, body: { received: 0 } }
+    const body = { bytesSent: 0, bytesReceived: 0, body: { received: 0, completedAt: 0 } }
     const socket = { bytesSent: 0, bytesReceived: 0, body: null }
     for (const moving of [body, socket]) place.streams.add(new Stream('acme', 1, moving, 0), 0)
     for (let second = 0; second < 20; second++) {
@@ -76,6 +76,26 @@ describe('streams that hold slots', () => {
       place.pass(1)
     }
     assert.equal(place.slots.lent, 0)
+  })
+
+  test('are uploads too, while their bodies come', () => {
+    const place = new Place()
+    const uploads = Array.from({ length: 8 }, () => {
+      const moving = { bytesSent: 0, bytesReceived: 0, body: { received: 0, completedAt: 0 } }
+      place.streams.add(new Stream('acme', 1, moving, 0, 'upload'), 0)
+      return moving
+    })
+    const pass = (): void => {
+      for (const { body } of uploads) if (body.completedAt === 0) body.received += 500
+      place.pass(1)
+    }
+    assert.equal(place.slots.lent, 0)
+    pass()
+    assert.deepEqual([place.slots.resting, place.slots.over], [0, 3])
+    for (const { body } of uploads.slice(0, 2)) body.completedAt = 1
+    // The upstream works for these two now, be it for long and without a byte
+    for (let second = 0; second < 20; second++) pass()
+    assert.deepEqual([place.slots.resting, place.slots.over], [0, 1])
   })
 
   test('lend what a company has beyond its part of the limit, to the others', () => {

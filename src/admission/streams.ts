@@ -1,6 +1,7 @@
 /**
- * The streams of one thread at one upstream: answers that go on for long, and WebSockets. They hold their slots to their
- * end, so one company could have all of them with streams that hardly need any. Hence some are **lent**:
+ * The streams of one thread at one upstream: answers that go on for long, WebSockets, and bodies that come slowly. They hold
+ * their slots to their end, so one company could have all of them with streams that hardly need any. Hence some are
+ * **lent**:
  *
  * - those of streams at rest, in which next to nothing has moved for a while, to everybody;
  * - those that a company has beyond its part of the limit, to the others.
@@ -14,14 +15,19 @@ import type { Slots } from './slots.ts'
 export interface Moving {
   readonly bytesSent: number
   readonly bytesReceived: number
-  readonly body: { readonly received: number } | null
+  readonly body: { readonly received: number; readonly completedAt: number } | null
 }
+
+/** An upload is a stream while its body comes; behind that the upstream works for it as for any other request. */
+export type StreamKind = 'answer' | 'upload'
 
 /** Between two looks at all streams. */
 export const LOOK_MS = 1_000
 /** One that has moved no more than `AT_REST_BYTES` for so long is at rest: a heartbeat now and then is no work. */
 const AT_REST_MS = 10_000
 const AT_REST_BYTES = 128
+/** Bodies that have arrived by then were none that come slowly. */
+export const UPLOAD_MS = 1_000
 /** The part of the limit beyond which a company's streams lend their slots to others. */
 const PART = 1 / 4
 /** A company to which others' streams at rest lend nothing has so many at rest itself, as a part of the most slots there may be. */
@@ -30,21 +36,30 @@ const MOST_AT_REST = 1 / 2
 export class Stream {
   readonly company: string
   readonly weight: number
+  readonly #kind: StreamKind
   readonly #moving: Moving
+  readonly #since: number
   #moved: number
   #movedAt: number
+  /** Whether it is a stream now. */
+  lasts: boolean
   atRest = false
 
-  constructor(company: string, weight: number, moving: Moving, now: number) {
+  constructor(company: string, weight: number, moving: Moving, now: number, kind: StreamKind = 'answer') {
     this.company = company
     this.weight = weight
+    this.#kind = kind
     this.#moving = moving
+    this.#since = now
     this.#moved = this.#bytes
     this.#movedAt = now
+    this.lasts = kind === 'answer'
   }
 
-  /** Finds out whether it is at rest. */
+  /** Finds out whether it is one, and at rest. */
   look(now: number): void {
+    if (this.#kind === 'upload')
+      this.lasts = now - this.#since >= UPLOAD_MS && this.#moving.body?.completedAt === 0
     if (this.#bytes - this.#moved > AT_REST_BYTES) {
       this.#moved = this.#bytes
       this.#movedAt = now
@@ -146,6 +161,7 @@ export class Streams {
   }
 
   #count(stream: Stream, by: 1 | -1): void {
+    if (!stream.lasts) return
     let account = this.#accounts.get(stream.company)
     if (account === undefined) {
       account = { weight: stream.weight, working: 0, resting: 0 }

@@ -63,6 +63,10 @@ describe('is told with its place', () => {
     ['a limit without a window', () => withRule({ limit: 1 }), /\[0\] has a limit without a window/],
     ['a window of no time', () => withRule({ limit: 1, window: 0 }), /window must be longer than 0/],
     ['a limit of nothing', () => withRule({ limit: 0, window: 1 }), /limit must be at least 1/],
+    ['less than one', () => withRule({ limit: 0.5, window: 1 }), /limit must be a whole number/],
+    ['a part of one', () => withRule({ limit: '1.5', window: 'day' }), /limit must be a whole number/],
+    ['more than a field can carry', () => withRule({ limit: 1e15, window: 'day' }), /limit must be at most/],
+    ['more at a time than a field can carry', () => withRule({ sockets: 1e15 }), /sockets must be at most/],
     ['an unknown window', () => withRule({ limit: 1, window: 'week' }), /window .*duration/],
     ['slots with a window', () => withRule({ concurrent: 1, window: 1 }), /window belongs to a limit/],
     ['slots with a unit', () => withRule({ sockets: 1, unit: 'cost' }), /unit belongs to a limit/],
@@ -91,6 +95,11 @@ describe('is told with its place', () => {
       'an unknown plan of a company',
       () => problems({ companies: { acme: 'gold' } }),
       /^limits.companies.acme "gold" is no plan: none is defined/,
+    ],
+    [
+      'a company without a name',
+      () => problems({ companies: { '': 'free' }, plans: { free: {} } }),
+      /^limits.companies. stands for nobody: write a name/,
     ],
     [
       'an unknown time zone',

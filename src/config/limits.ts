@@ -1,12 +1,13 @@
 /** What the configuration may say about plans and limits. */
 
 import * as z from 'zod'
-import { amount, duration, timeZone } from './values.ts'
+import { amount, duration, MAX_AMOUNT, timeZone } from './values.ts'
 
 /** A key of a structured field (RFC 9651 §3.1.2), for it becomes one in `RateLimit-Policy`. */
 const ruleName = z
   .string()
   .regex(/^[a-z][a-z0-9_-]{0,63}$/, 'is no rule name: small letters, digits, - and _, a letter first')
+const entryName = z.string().min(1, 'stands for nobody: write a name')
 const claimPath = z
   .string()
   .regex(/^[^.\s]+(\.[^.\s]+)*$/, 'is no claim path: write names joined by dots, like app_metadata.plan')
@@ -31,8 +32,8 @@ const rule = z.strictObject({
     .optional()
     .describe('a duration, or the calendar day or month'),
   burst: z.number().optional().describe('how much of a rate may come at once, in units; default: limit'),
-  concurrent: z.int().min(1).optional().describe('requests at a time'),
-  sockets: z.int().min(1).optional().describe('WebSockets at a time'),
+  concurrent: z.int().min(1).max(MAX_AMOUNT).optional().describe('requests at a time'),
+  sockets: z.int().min(1).max(MAX_AMOUNT).optional().describe('WebSockets at a time'),
   unit: z.enum(UNITS).default('requests').describe('what a limit counts'),
   by: subject.default('company').describe('whose it is: company, user, ip or claim:app_metadata.team'),
   routes: z.array(z.string().min(1)).min(1).optional().describe('names of routes; default: all'),
@@ -40,7 +41,7 @@ const rule = z.strictObject({
 })
 
 const clientRule = rule.pick({ name: true, burst: true, dryRun: true }).extend({
-  limit: z.int().min(1),
+  limit: z.int().min(1).max(MAX_AMOUNT),
   window: duration.default(1),
 })
 
@@ -52,12 +53,12 @@ const plan = z.strictObject({
 export const limitsSchema = z.strictObject({
   planClaim: claimPath.default('app_metadata.plan').describe("where a token says its company's plan"),
   companies: z
-    .record(z.string().min(1), z.string().min(1))
+    .record(entryName, z.string().min(1))
     .default({})
     .describe('company → plan; wins over the claim'),
   defaultPlan: z.string().min(1).optional().describe('for whoever has no other; default: no rules'),
   timeZone: timeZone.default('UTC').describe('of calendar days and months'),
-  plans: z.record(z.string().min(1), plan).default({}),
+  plans: z.record(entryName, plan).default({}),
   clients: z
     .array(clientRule)
     .default([])

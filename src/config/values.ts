@@ -37,8 +37,16 @@ export const size = z.union([z.number(), z.string()]).transform((value, context)
   return z.NEVER
 })
 
-/** How much of something there may be: a count, or bytes with a unit (`1000`, `"10MiB"`); at least 1. */
-export const amount = size.refine(value => value >= 1, 'must be at least 1')
+/** What an integer of a structured field may be at most (RFC 9651 §3.3.1): amounts become such in `RateLimit-Policy`. */
+export const MAX_AMOUNT = 999_999_999_999_999
+
+/** How much of something there may be: a count, or bytes with a unit (`1000`, `"10MiB"`); at least 1, and no part of one. */
+export const amount = z
+  .union([z.number(), z.string()])
+  .refine(value => !(Number(value) % 1 > 0), 'must be a whole number')
+  .pipe(size)
+  .refine(value => value >= 1, 'must be at least 1')
+  .refine(value => value <= MAX_AMOUNT, `must be at most ${MAX_AMOUNT}`)
 
 /** A name of the IANA time zone database, as `Europe/Madrid`, or `UTC`. */
 export const timeZone = z.string().refine(isTimeZone, {

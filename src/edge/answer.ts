@@ -144,9 +144,10 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
   /** Deadline of `deadlines.ts`: the client takes nothing, or does not stop sending. */
   expire(): void {
     if (this.#phase === 'lingering') return this.#closeNow()
-    if (this.#phase === 'streaming' && this.#lastsAt > 0 && this.#lastsAt <= now()) {
+    if (this.#lastsAt > 0 && this.#lastsAt <= now()) {
       this.#lastsAt = 0
       this.deadline = this.#stuckAt
+      if (this.#phase !== 'streaming') return this.exchange.tellLasting()
       this.exchange.lasts()
       return this.#connection.lasts()
     }
@@ -290,7 +291,9 @@ export class Answer implements EarlyAnswers, BodySink, Expiring {
     const { socket } = this.#connection
     if (socket.writableLength === 0) return this.#flushed(lingers)
     // A client that takes nothing keeps neither the connection nor the memory of its answer for ever.
-    this.deadline = deadlineIn(this.#context.sendTimeout)
+    this.#stuckAt = deadlineIn(this.#context.sendTimeout)
+    this.#lastsAt ||= deadlineIn(LASTING_SECONDS)
+    this.deadline = sooner(this.#lastsAt, this.#stuckAt)
     watchDeadline(this)
     socket.write('', () => this.#flushed(lingers))
   }

@@ -134,7 +134,7 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   expire(): void {
     if (this.#phase === 'lingering') return this.#close(NGHTTP2_NO_ERROR)
     if (this.#phase === 'ended' || this.#phase === 'waiting') return this.#connection.destroy()
-    if (this.#phase === 'streaming' && this.#lastsAt > 0 && this.#lastsAt <= now()) {
+    if (this.#lastsAt > 0 && this.#lastsAt <= now()) {
       this.#lastsAt = 0
       this.deadline = this.#stuckAt
       return this.exchange.tellLasting()
@@ -237,7 +237,10 @@ export class Http2Answer implements EarlyAnswers, BodySink, Expiring {
   #flush(): void {
     this.#phase = 'flushing'
     // A client that takes nothing keeps neither the stream nor the memory of its answer for ever.
-    this.deadline = deadlineIn(this.#context.sendTimeout)
+    const time = now()
+    this.#stuckAt = time + this.#context.sendTimeout * 1000
+    this.#lastsAt ||= time + LASTING_SECONDS * 1000
+    this.deadline = sooner(this.#lastsAt, this.#stuckAt)
   }
 
   /** Some of the request's body has not arrived, and nobody is going to read it. */

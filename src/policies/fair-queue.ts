@@ -5,6 +5,7 @@
 
 import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
 import type { Gate } from '../admission/gate.ts'
+import { UPLOAD_MS } from '../admission/streams.ts'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
 import { callTimer, speaksGrpc } from '../grpc.ts'
@@ -20,8 +21,27 @@ export function fairQueue(gate: Gate): Policy {
     if (inUse === 0) return new Turn(exchange, gate, next).begin()
     exchange.onEnd(gate.leave)
     exchange.onLasting = keep
+    if (isUploading(exchange)) keepUpload(exchange, gate)
     return send(exchange, gate, inUse, next)
   }
+}
+
+const isUploading = ({ body }: Exchange): boolean => body !== null && body.completedAt === 0
+
+/** Its body may come slowly; should its answer last as well, it is one stream all the same. */
+function keepUpload(exchange: Exchange, gate: Gate): void {
+  const end = gate.keep(groupOf(exchange), exchange.weight, exchange, 'upload')
+  const lasts = exchange.onLasting
+  exchange.onEnd(end)
+  exchange.onLasting = exchange => {
+    end()
+    lasts?.(exchange)
+  }
+}
+
+/** Milliseconds in which it was a stream, and was charged as one. */
+function uploadLasted({ body }: Exchange, from: number, until: number): number {
+  return body === null ? 0 : Math.max(0, Math.min(body.completedAt || until, until) - from - UPLOAD_MS)
 }
 
 /** How long the head of the answer takes tells how busy the upstream is. A WebSocket tells nothing. */
@@ -84,18 +104,20 @@ class Turn extends Waiting implements Abortable {
   onTurn(cost: number, inUse: number): void {
     const exchange = this.#exchange
     const gate = this.#gate
-    const sentAt = gate.now()
+    const sentAt = now()
     this.#leaveQueue()
     // What a stream costs from then on is charged while it lasts
     let lastsFrom = 0
     exchange.onEnd(() => {
-      gate.settle(this, cost, (lastsFrom || gate.now()) - sentAt)
+      const until = lastsFrom || now()
+      gate.settle(this, cost, until - sentAt - uploadLasted(exchange, sentAt, until))
       gate.leave()
     })
     exchange.onLasting = () => {
-      lastsFrom = gate.now()
+      lastsFrom = now()
       exchange.onEnd(gate.keep(this.company, this.weight, exchange))
     }
+    if (isUploading(exchange)) keepUpload(exchange, gate)
     // Not within the end of the exchange that made room
     queueMicrotask(() => {
       try {

@@ -14,6 +14,11 @@ export function dayAfter(day: string, days: number): string {
   return new Date(Date.parse(day) + days * DAY_MS).toISOString().slice(0, 10)
 }
 
+/** From one to the other, both included. Counted: behind the last day of year 9999 texts do not sort by time any more. */
+export function daysFrom(from: string, to: string): string[] {
+  return Array.from({ length: daysBetween(from, to) + 1 }, (_, index) => dayAfter(from, index))
+}
+
 /** Days from one to the other; 0: they are the same. */
 export function daysBetween(from: string, to: string): number {
   return (Date.parse(to) - Date.parse(from)) / DAY_MS

@@ -1,6 +1,6 @@
 import type { RedisClient, RedisLink } from '../redis/link.ts'
 import { SUMS } from './account.ts'
-import { dayAfter } from './day.ts'
+import { daysFrom } from './day.ts'
 import { group } from './query.ts'
 import type { UsageBatch, UsageQuery, UsageRecord, UsageStore } from './store.ts'
 
@@ -59,8 +59,7 @@ export class RedisStore implements UsageStore {
 
   async read(query: UsageQuery): Promise<UsageRecord[]> {
     const places: { day: string; company: string }[] = []
-    const days: string[] = []
-    for (let day = query.from; day <= query.to; day = dayAfter(day, 1)) days.push(day)
+    const days = daysFrom(query.from, query.to)
     if (query.company !== null) for (const day of days) places.push({ day, company: query.company })
     else {
       const companies = await this.#ask(days, (client, day) => client.smembers(this.#companiesOf(day)))
