@@ -188,6 +188,28 @@ test('so do its WebSockets, and streams over HTTP/2', async context => {
   await isServed(gateway, 'globex')
 })
 
+test('requests that take long keep nobody else out', async context => {
+  const upstream = await httpUpstream(({ target, response }) => {
+    if (target !== '/report') response.end('done')
+  })
+  context.after(() => upstream.close())
+  const gateway = await queued(context, upstream.url, { queueTimeout: 30 })
+  const reports = Array.from({ length: 40 }, () => gateway.ask('acme', '/report'))
+  await filled(gateway)
+  await lent(gateway, 1)
+  for (const company of ['globex', 'initech']) await isServed(gateway, company)
+  const answer = setInterval(() => {
+    for (const { target, response } of upstream.requests) if (target === '/report') response.end('done')
+  }, 50)
+  context.after(() => clearInterval(answer))
+  const statuses = (await Promise.all(reports)).map(({ status }) => status)
+  assert.deepEqual(new Set(statuses), new Set([200]))
+  await until('nothing is lent of what is free', async () => {
+    const row = await gateway.row()
+    return row.in_use === 0 && row.lent === 0
+  })
+})
+
 test('streams in which much moves lend no more than what is beyond a quarter', async context => {
   const upstream = await service(context)
   const gateway = await queued(context, upstream.url, { queueTimeout: 30 })

@@ -200,6 +200,11 @@ export class Gate implements Expiring {
     this.#publish()
   }
 
+  /** Whether one that has its slot may keep others out, should it take long: then `keep` has to know of it. */
+  isBusy(inUse: number): boolean {
+    return this.#settings.streamsLend && inUse >= this.#slots.limit * TELLING
+  }
+
   /** Whether the answer to a request that entered as one of so many is to be measured. */
   measures(inUse: number): boolean {
     return this.#limit !== null && inUse >= this.#slots.limit * TELLING

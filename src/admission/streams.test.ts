@@ -78,24 +78,25 @@ describe('streams that hold slots', () => {
     assert.equal(place.slots.lent, 0)
   })
 
-  test('are uploads too, while their bodies come', () => {
+  test('are requests as well that take long, at rest only while a body comes', () => {
     const place = new Place()
-    const uploads = Array.from({ length: 8 }, () => {
-      const moving = { bytesSent: 0, bytesReceived: 0, body: { received: 0, completedAt: 0 } }
-      place.streams.add(new Stream('acme', 1, moving, 0, 'upload'), 0)
+    const requests = Array.from({ length: 8 }, (_, index) => {
+      const body = index === 0 ? null : { received: 0, completedAt: 0 }
+      const moving = { bytesSent: 0, bytesReceived: 0, body }
+      place.streams.add(new Stream('acme', 1, moving, 0, 'request'), 0)
       return moving
     })
     const pass = (): void => {
-      for (const { body } of uploads) if (body.completedAt === 0) body.received += 500
+      for (const { body } of requests.slice(0, 6)) if (body?.completedAt === 0) body.received += 500
       place.pass(1)
     }
     assert.equal(place.slots.lent, 0)
     pass()
     assert.deepEqual([place.slots.resting, place.slots.over], [0, 3])
-    for (const { body } of uploads.slice(0, 2)) body.completedAt = 1
-    // The upstream works for these two now, be it for long and without a byte
+    for (const { body } of requests.slice(1, 3)) body!.completedAt = 1
+    // The upstream works for the first three now, without a byte; of the last two nothing comes any more
     for (let second = 0; second < 20; second++) pass()
-    assert.deepEqual([place.slots.resting, place.slots.over], [0, 1])
+    assert.deepEqual([place.slots.resting, place.slots.over], [2, 1])
   })
 
   test('lend what a company has beyond its part of the limit, to the others', () => {

@@ -1,7 +1,7 @@
 /**
- * The streams of one thread at one upstream: answers that go on for long, WebSockets, and bodies that come slowly. They hold
- * their slots to their end, so one company could have all of them with streams that hardly need any. Hence some are
- * **lent**:
+ * The streams of one thread at one upstream: answers that go on for long, WebSockets, and requests that take long, be it
+ * that their bodies come slowly. They hold their slots to their end, so one company could have all of them, with streams
+ * that hardly need any. Hence some are **lent**:
  *
  * - those of streams at rest, in which next to nothing has moved for a while, to everybody;
  * - those that a company has beyond its part of the limit, to the others.
@@ -18,16 +18,16 @@ export interface Moving {
   readonly body: { readonly received: number; readonly completedAt: number } | null
 }
 
-/** An upload is a stream while its body comes; behind that the upstream works for it as for any other request. */
-export type StreamKind = 'answer' | 'upload'
+/** A request is one when it has taken long. It is at rest only while its body comes: behind that the upstream works for it. */
+export type StreamKind = 'answer' | 'request'
 
 /** Between two looks at all streams. */
 export const LOOK_MS = 1_000
 /** One that has moved no more than `AT_REST_BYTES` for so long is at rest: a heartbeat now and then is no work. */
 const AT_REST_MS = 10_000
 const AT_REST_BYTES = 128
-/** Bodies that have arrived by then were none that come slowly. */
-export const UPLOAD_MS = 1_000
+/** A request that has ended by then did not take long. */
+export const LONG_MS = 1_000
 /** The part of the limit beyond which a company's streams lend their slots to others. */
 const PART = 1 / 4
 /** A company to which others' streams at rest lend nothing has so many at rest itself, as a part of the most slots there may be. */
@@ -58,13 +58,13 @@ export class Stream {
 
   /** Finds out whether it is one, and at rest. */
   look(now: number): void {
-    if (this.#kind === 'upload')
-      this.lasts = now - this.#since >= UPLOAD_MS && this.#moving.body?.completedAt === 0
+    if (this.#kind === 'request') this.lasts = now - this.#since >= LONG_MS
     if (this.#bytes - this.#moved > AT_REST_BYTES) {
       this.#moved = this.#bytes
       this.#movedAt = now
     }
-    this.atRest = now - this.#movedAt >= AT_REST_MS
+    const canRest = this.#kind === 'answer' || this.#moving.body?.completedAt === 0
+    this.atRest = canRest && now - this.#movedAt >= AT_REST_MS
   }
 
   get #bytes(): number {

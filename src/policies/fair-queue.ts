@@ -5,7 +5,7 @@
 
 import { type RefusalReason, Waiting } from '../admission/fair-queue.ts'
 import type { Gate } from '../admission/gate.ts'
-import { UPLOAD_MS } from '../admission/streams.ts'
+import { LONG_MS } from '../admission/streams.ts'
 import { asGatewayError, GatewayError } from '../errors.ts'
 import type { Abortable, Exchange, Handler, Policy, Reply } from '../exchange.ts'
 import { callTimer, speaksGrpc } from '../grpc.ts'
@@ -21,27 +21,24 @@ export function fairQueue(gate: Gate): Policy {
     if (inUse === 0) return new Turn(exchange, gate, next).begin()
     exchange.onEnd(gate.leave)
     exchange.onLasting = keep
-    if (isUploading(exchange)) keepUpload(exchange, gate)
+    if (mayTakeLong(exchange, gate, inUse)) keepRequest(exchange, gate, groupOf(exchange))
     return send(exchange, gate, inUse, next)
   }
 }
 
-const isUploading = ({ body }: Exchange): boolean => body !== null && body.completedAt === 0
+/** Its body is still to come, or others may come to wait for it. */
+const mayTakeLong = ({ body }: Exchange, gate: Gate, inUse: number): boolean =>
+  (body !== null && body.completedAt === 0) || gate.isBusy(inUse)
 
-/** Its body may come slowly; should its answer last as well, it is one stream all the same. */
-function keepUpload(exchange: Exchange, gate: Gate): void {
-  const end = gate.keep(groupOf(exchange), exchange.weight, exchange, 'upload')
+/** Should its answer last as well, it is one stream all the same. */
+function keepRequest(exchange: Exchange, gate: Gate, group: string): void {
+  const end = gate.keep(group, exchange.weight, exchange, 'request')
   const lasts = exchange.onLasting
   exchange.onEnd(end)
   exchange.onLasting = exchange => {
     end()
     lasts?.(exchange)
   }
-}
-
-/** Milliseconds in which it was a stream, and was charged as one. */
-function uploadLasted({ body }: Exchange, from: number, until: number): number {
-  return body === null ? 0 : Math.max(0, Math.min(body.completedAt || until, until) - from - UPLOAD_MS)
 }
 
 /** How long the head of the answer takes tells how busy the upstream is. A WebSocket tells nothing. */
@@ -106,18 +103,19 @@ class Turn extends Waiting implements Abortable {
     const gate = this.#gate
     const sentAt = now()
     this.#leaveQueue()
-    // What a stream costs from then on is charged while it lasts
+    const mayLast = mayTakeLong(exchange, gate, inUse)
+    // What a stream costs, or a request that takes long, is charged while it lasts
     let lastsFrom = 0
     exchange.onEnd(() => {
-      const until = lastsFrom || now()
-      gate.settle(this, cost, until - sentAt - uploadLasted(exchange, sentAt, until))
+      const held = (lastsFrom || now()) - sentAt
+      gate.settle(this, cost, mayLast ? Math.min(held, LONG_MS) : held)
       gate.leave()
     })
     exchange.onLasting = () => {
       lastsFrom = now()
       exchange.onEnd(gate.keep(this.company, this.weight, exchange))
     }
-    if (isUploading(exchange)) keepUpload(exchange, gate)
+    if (mayLast) keepRequest(exchange, gate, this.company)
     // Not within the end of the exchange that made room
     queueMicrotask(() => {
       try {
