@@ -81,7 +81,7 @@ export class RateMeter implements Meter {
     const counters = this.#counters
     const time = (now - counters.epoch) * PARTS
     const earned = Math.round(amount * this.#interval)
-    const value = counters.update(
+    const value = counters.resume(
       this.#key,
       this.#arrive,
       earned,
