@@ -1,6 +1,6 @@
 /** What answers say of limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11). */
 
-import type { Meter, Taken } from './meter.ts'
+import type { Taken } from './meter.ts'
 import { type Rule, remaining, resetIn, type Unit } from './rules.ts'
 
 /** Quota units of the draft's §6, and one of our own. Requests are what it takes for granted. */
@@ -37,11 +37,11 @@ export interface WhatIsLeft {
 
 /**
  * The value of `RateLimit`: what is left of each, the one that will bind first in front.
- * @param levels what each meter said; below zero: it refused, and how many milliseconds to wait
- * @param known how many of the meters were asked
+ * @param levels what the meter of each said; below zero: it refused, and how many milliseconds to wait
+ * @param known how many of the rules were asked
  */
 export function rateLimitField(
-  meters: readonly Meter[],
+  rules: readonly Rule[],
   levels: readonly Taken[],
   known: number,
   now: number,
@@ -49,7 +49,7 @@ export function rateLimitField(
   let text = ''
   let least = Number.POSITIVE_INFINITY
   for (let index = 0; index < known; index++) {
-    const { rule } = meters[index]!
+    const rule = rules[index]!
     if (rule.dryRun) continue
     const level = levels[index]!
     const share = level < 0 ? -1 : remaining(rule, level) / rule.most

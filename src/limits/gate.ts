@@ -16,36 +16,49 @@ export interface GateEvents {
 /** Levels of the request at hand. Nothing in the loop that writes them calls back, so one set serves all. */
 const levels: Taken[] = []
 
+/** What is the same for all who pass the gates of some rules, made once for them. */
+export class Terms {
+  readonly rules: readonly Rule[]
+  readonly events: GateEvents
+  /** Something is left to do at the end of a request. */
+  readonly settlesLater: boolean
+  /** The value of `RateLimit-Policy`; '': there is nothing to tell. */
+  readonly policy: string
+
+  constructor(rules: readonly Rule[], events: GateEvents) {
+    this.rules = rules
+    this.events = events
+    this.settlesLater = rules.some(({ kind, unit }) => kind === 'slots' || unit !== 'requests')
+    this.policy = policyField(rules.filter(({ dryRun }) => !dryRun))
+  }
+}
+
 /**
  * Made once for each subject and used for all its requests. Meters whose state is at hand answer at once, and then nothing
  * here waits or is allocated but the fields of the answer.
  */
 export class Gate {
+  readonly #terms: Terms
   readonly #meters: readonly Meter[]
-  readonly #events: GateEvents
-  readonly #settlesLater: boolean
-  readonly #told: readonly Meter[]
-  readonly #policy: string
 
-  constructor(meters: readonly Meter[], events: GateEvents) {
+  /** @param meters of the rules of the terms, in their order */
+  constructor(terms: Terms, meters: readonly Meter[]) {
+    this.#terms = terms
     this.#meters = meters
-    this.#events = events
-    this.#settlesLater = meters.some(({ rule }) => rule.kind === 'slots' || rule.unit !== 'requests')
-    this.#told = meters.filter(({ rule }) => !rule.dryRun)
-    this.#policy = policyField(this.#told.map(({ rule }) => rule))
   }
 
   /** Lets the exchange go on to `next`, or refuses it. */
   pass(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
     const now = Date.now()
     const meters = this.#meters
-    for (let index = 0; index < meters.length; index++) {
-      const meter = meters[index]!
-      const taken = meter.take(amountOf(meter.rule.unit, exchange), now)
+    const { rules } = this.#terms
+    for (let index = 0; index < rules.length; index++) {
+      const rule = rules[index]!
+      const taken = meters[index]!.take(amountOf(rule.unit, exchange), now)
       if (typeof taken !== 'number')
         return this.#passLater(exchange, next, now, taken, levels.slice(0, index))
       levels[index] = taken
-      if (taken < 0 && !this.#mayGoOn(exchange, meter.rule)) return this.#refuse(exchange, levels, index, now)
+      if (taken < 0 && !this.#mayGoOn(exchange, rule)) return this.#refuse(exchange, levels, index, now)
     }
     return this.#granted(exchange, next, levels, now)
   }
@@ -59,29 +72,30 @@ export class Gate {
     levels: Taken[],
   ): Promise<Reply> {
     const meters = this.#meters
+    const { rules } = this.#terms
     let taken: Taken | Promise<Taken> = first
     for (
       let index = levels.length;
       ;
-      taken = meters[index]!.take(amountOf(meters[index]!.rule.unit, exchange), now)
+      taken = meters[index]!.take(amountOf(rules[index]!.unit, exchange), now)
     ) {
       const level = await taken
       levels.push(level)
-      if (level < 0 && !this.#mayGoOn(exchange, meters[index]!.rule))
+      if (level < 0 && !this.#mayGoOn(exchange, rules[index]!))
         return this.#refuse(exchange, levels, index, now)
-      if (++index === meters.length) return this.#granted(exchange, next, levels, now)
+      if (++index === rules.length) return this.#granted(exchange, next, levels, now)
     }
   }
 
   #mayGoOn(exchange: Exchange, { name, dryRun }: Rule): boolean {
     exchange.violated = [...exchange.violated, name]
-    this.#events.onViolated(!dryRun)
+    this.#terms.events.onViolated(!dryRun)
     return dryRun
   }
 
   #granted(exchange: Exchange, next: Handler, levels: readonly Taken[], now: number): Reply | Promise<Reply> {
     this.#tell(exchange, levels, this.#meters.length, now)
-    if (!this.#settlesLater) return next(exchange)
+    if (!this.#terms.settlesLater) return next(exchange)
     const granted = this.#meters.map((_, index) => levels[index]! >= 0)
     exchange.onEnd(ended => this.#settle(ended, granted))
     return exchange.upgrade ? this.#passHandshake(exchange, next, granted) : next(exchange)
@@ -94,7 +108,7 @@ export class Gate {
   async #passHandshake(exchange: Exchange, next: Handler, granted: boolean[]): Promise<Reply> {
     const reply = await next(exchange)
     if (reply.status !== 101 || exchange.outcome !== null) return reply
-    for (const [index, { rule }] of this.#meters.entries()) {
+    for (const [index, rule] of this.#terms.rules.entries()) {
       if (rule.kind !== 'slots' || rule.of !== 'requests' || !granted[index]) continue
       granted[index] = false
       this.#meters[index]!.giveBack(1, Date.now())
@@ -104,19 +118,20 @@ export class Gate {
 
   /** What the rules before the one that refused had granted is given back. */
   #refuse(exchange: Exchange, levels: readonly Taken[], at: number, now: number): Reply {
+    const { rules, events } = this.#terms
     for (let index = 0; index < at; index++) {
-      const meter = this.#meters[index]!
-      if (levels[index]! >= 0) meter.giveBack(amountOf(meter.rule.unit, exchange), now)
+      if (levels[index]! >= 0) this.#meters[index]!.giveBack(amountOf(rules[index]!.unit, exchange), now)
     }
     this.#tell(exchange, levels, at + 1, now)
-    return this.#events.refuse(exchange, this.#meters[at]!.rule, Math.ceil(-levels[at]! / 1000))
+    return events.refuse(exchange, rules[at]!, Math.ceil(-levels[at]! / 1000))
   }
 
   /** @param known how many of the meters have been asked */
   #tell(exchange: Exchange, levels: readonly Taken[], known: number, now: number): void {
-    if (this.#told.length === 0) return
-    const { text, least } = rateLimitField(this.#meters, levels, known, now)
-    const fields = ['RateLimit-Policy', this.#policy, 'RateLimit', text]
+    const { rules, policy } = this.#terms
+    if (policy === '') return
+    const { text, least } = rateLimitField(rules, levels, known, now)
+    const fields = ['RateLimit-Policy', policy, 'RateLimit', text]
     const before = exchange.limitFields
     if (before.length === 0) exchange.limitFields = fields
     else exchange.limitFields = least < exchange.leastLeft ? [...fields, ...before] : [...before, ...fields]
@@ -126,8 +141,8 @@ export class Gate {
   /** The exchange has ended: slots are free, and what it took is known. */
   #settle(exchange: Exchange, granted: readonly boolean[]): void {
     const now = Date.now()
-    for (const [index, meter] of this.#meters.entries()) {
-      const { kind, unit } = meter.rule
+    for (const [index, { kind, unit }] of this.#terms.rules.entries()) {
+      const meter = this.#meters[index]!
       if (kind === 'slots') {
         if (granted[index]) meter.giveBack(1, now)
         continue

@@ -3,6 +3,7 @@
 import type { CounterKey } from '../store/counter-key.ts'
 import { MAX_VALUE } from '../store/counter-table.ts'
 import { DECLINED, type SharedCounters, type Step } from '../store/shared-counters.ts'
+import type { CalendarWindow } from './calendar.ts'
 import type { LimitStore, Meter, Taken } from './meter.ts'
 import type { QuotaRule, RateRule, Rule, SlotRule } from './rules.ts'
 import type { Slots } from './slots.ts'
@@ -24,6 +25,8 @@ export class LocalStore implements LimitStore {
   readonly #counters: SharedCounters
   readonly #slots: Slots
   readonly #onQuota: QuotaBegun | undefined
+  readonly #paces = new WeakMap<RateRule, Pace>()
+  readonly #allowances = new WeakMap<QuotaRule, Allowance>()
 
   constructor(counters: SharedCounters, slots: Slots, onQuota?: QuotaBegun) {
     this.#counters = counters
@@ -35,12 +38,30 @@ export class LocalStore implements LimitStore {
     const name = meterName(rule, subject)
     switch (rule.kind) {
       case 'rate':
-        return new RateMeter(rule, this.#counters, this.#counters.key(name))
+        return new RateMeter(this.#paceOf(rule), this.#counters.key(name))
       case 'quota':
-        return new QuotaMeter(rule, this.#counters, name, this.#onQuota)
+        return new QuotaMeter(this.#allowanceOf(rule), name)
       case 'slots':
         return new SlotMeter(rule, this.#slots, name)
     }
+  }
+
+  #paceOf(rule: RateRule): Pace {
+    let pace = this.#paces.get(rule)
+    if (pace === undefined) {
+      pace = new Pace(rule, this.#counters)
+      this.#paces.set(rule, pace)
+    }
+    return pace
+  }
+
+  #allowanceOf(rule: QuotaRule): Allowance {
+    let allowance = this.#allowances.get(rule)
+    if (allowance === undefined) {
+      allowance = new Allowance(rule, this.#counters, this.#onQuota)
+      this.#allowances.set(rule, allowance)
+    }
+    return allowance
   }
 }
 
@@ -53,46 +74,65 @@ export function meterName(rule: Rule, subject: string): string {
 }
 
 /**
+ * A rate as counters keep it, once for all whom its rule counts: meters are as many as tokens that are remembered, and
+ * the less memory each has of its own, the less of it is far from the processor when its turn comes.
+ */
+export class Pace {
+  readonly rule: RateRule
+  readonly counters: SharedCounters
+  /** Parts that pass for each unit, and for as many as may come at once. */
+  readonly interval: number
+  readonly depth: number
+  readonly arrive: Step
+  readonly follow: Step
+
+  constructor(rule: RateRule, counters: SharedCounters) {
+    this.rule = rule
+    this.counters = counters
+    this.interval = rule.interval * PARTS
+    const depth = Math.ceil(rule.most * this.interval)
+    this.depth = depth
+    this.arrive = (arrival, earned, latest) => {
+      const next = Math.max(arrival, latest - depth) + earned
+      return next > latest ? DECLINED : next
+    }
+    this.follow = (arrival, earned, latest) =>
+      Math.min(Math.max(arrival, latest - depth) + earned, Math.max(arrival, latest))
+  }
+
+  /** An arrival time that is granted lies no further ahead than this; behind it the counter says nothing. */
+  lifeFrom(now: number): number {
+    return now + this.depth / PARTS
+  }
+}
+
+/**
  * The value is the theoretical arrival time: the moment at which all that was granted will have been earned. A request
  * passes when that lies no further ahead than the burst allows.
  */
 export class RateMeter implements Meter {
-  readonly rule: RateRule
-  readonly #counters: SharedCounters
+  readonly #pace: Pace
   readonly #key: CounterKey
-  readonly #interval: number
-  readonly #depth: number
 
-  constructor(rule: RateRule, counters: SharedCounters, key: CounterKey) {
-    this.rule = rule
-    this.#counters = counters
+  constructor(pace: Pace, key: CounterKey) {
+    this.#pace = pace
     this.#key = key
-    this.#interval = rule.interval * PARTS
-    this.#depth = Math.ceil(rule.most * this.#interval)
-    this.#arrive = (arrival, earned, latest) => {
-      const next = Math.max(arrival, latest - this.#depth) + earned
-      return next > latest ? DECLINED : next
-    }
   }
 
-  readonly #arrive: Step
+  get rule(): RateRule {
+    return this.#pace.rule
+  }
 
   take(amount: number, now: number): Taken {
-    const counters = this.#counters
+    const pace = this.#pace
+    const { counters, depth } = pace
     const time = (now - counters.epoch) * PARTS
-    const earned = Math.round(amount * this.#interval)
-    const value = counters.resume(
-      this.#key,
-      this.#arrive,
-      earned,
-      time + this.#depth,
-      this.#lifeFrom(now),
-      now,
-    )
+    const earned = Math.round(amount * pace.interval)
+    const value = counters.resume(this.#key, pace.arrive, earned, time + depth, pace.lifeFrom(now), now)
     if (value === null) return NO_ROOM
     if (value !== DECLINED) return (value - time) / PARTS
-    const arrival = this.#arrivalWithin(time + this.#depth, now)
-    const ahead = arrival + Math.max(1, earned) - time - this.#depth
+    const arrival = this.#arrivalWithin(time + depth, now)
+    const ahead = arrival + Math.max(1, earned) - time - depth
     return -Math.max(1, Math.ceil(ahead / PARTS))
   }
 
@@ -101,42 +141,34 @@ export class RateMeter implements Meter {
    * that does is from before a clock was set back, or was granted under a slower rule: it would shut out for hours.
    */
   #arrivalWithin(latest: number, now: number): number {
-    const counters = this.#counters
+    const pace = this.#pace
+    const { counters } = pace
     const arrival = counters.read(this.#key, now)
-    if (this.rule.unit !== 'requests' || arrival <= latest + KEPT_MS * PARTS) return arrival
-    counters.update(this.#key, noLaterThan, 0, latest, this.#lifeFrom(now), now)
+    if (pace.rule.unit !== 'requests' || arrival <= latest + KEPT_MS * PARTS) return arrival
+    counters.update(this.#key, noLaterThan, 0, latest, pace.lifeFrom(now), now)
     return latest
   }
 
   giveBack(amount: number, now: number): void {
-    this.#counters.release(this.#key, Math.round(amount * this.#interval), now)
+    const { counters, interval } = this.#pace
+    counters.release(this.#key, Math.round(amount * interval), now)
   }
 
   charge(amount: number, now: number): void {
-    const counters = this.#counters
+    const { counters, interval } = this.#pace
     const time = (now - counters.epoch) * PARTS
-    const earned = Math.round(amount * this.#interval)
+    const earned = Math.round(amount * interval)
     const owed = Math.max(0, counters.read(this.#key, now) - time) + earned
     counters.update(this.#key, owe, earned, time, now + owed / PARTS, now)
   }
 
   /** Counts what was granted elsewhere, as far as the bound goes: what is owed beyond it was allowed. */
   follow(amount: number, now: number): void {
-    const time = (now - this.#counters.epoch) * PARTS
-    const earned = Math.round(amount * this.#interval)
-    this.#counters.update(
-      this.#key,
-      (arrival, more, latest) => Math.min(Math.max(arrival, time) + more, Math.max(arrival, latest)),
-      earned,
-      time + this.#depth,
-      this.#lifeFrom(now),
-      now,
-    )
-  }
-
-  /** An arrival time that is granted lies no further ahead than this; behind it the counter says nothing. */
-  #lifeFrom(now: number): number {
-    return now + this.#depth / PARTS
+    const pace = this.#pace
+    const { counters } = pace
+    const latest = (now - counters.epoch) * PARTS + pace.depth
+    const earned = Math.round(amount * pace.interval)
+    counters.update(this.#key, pace.follow, earned, latest, pace.lifeFrom(now), now)
   }
 }
 
@@ -156,57 +188,72 @@ const beyond: Step = (used, amount) => used + amount
 /** Counters are whole numbers, costs need not be. */
 const COST_PARTS = 1_000
 
-export class QuotaMeter implements Meter {
+/** A quota as counters keep it, once for all whom its rule counts. */
+class Allowance {
   readonly rule: QuotaRule
-  readonly #parts: number
-  readonly #counters: SharedCounters
+  readonly counters: SharedCounters
+  readonly parts: number
+  readonly most: number
+  readonly onBegun: QuotaBegun | undefined
+
+  constructor(rule: QuotaRule, counters: SharedCounters, onBegun: QuotaBegun | undefined) {
+    this.rule = rule
+    this.counters = counters
+    this.parts = rule.unit === 'cost' ? COST_PARTS : 1
+    this.most = rule.most * this.parts
+    this.onBegun = onBegun
+  }
+}
+
+class QuotaMeter implements Meter {
+  readonly #allowance: Allowance
   readonly #name: string
-  readonly #onBegun: QuotaBegun | undefined
-  #label = ''
+  #window: CalendarWindow | null = null
   #key: CounterKey | null = null
 
-  constructor(rule: QuotaRule, counters: SharedCounters, name: string, onBegun?: QuotaBegun) {
-    this.rule = rule
-    this.#onBegun = onBegun
-    this.#parts = rule.unit === 'cost' ? COST_PARTS : 1
-    this.#counters = counters
+  constructor(allowance: Allowance, name: string) {
+    this.#allowance = allowance
     this.#name = name
   }
 
+  get rule(): QuotaRule {
+    return this.#allowance.rule
+  }
+
   take(amount: number, now: number): Taken {
-    const { end } = this.rule.windowAt(now)
-    const parts = this.#parts
-    const key = this.#keyAt(now)
-    const used = this.#counters.update(
-      key,
-      within,
-      Math.round(amount * parts),
-      this.rule.most * parts,
-      end + KEPT_MS,
-      now,
-    )
+    const { rule, counters, parts, most } = this.#allowance
+    const window = rule.windowAt(now)
+    const key = this.#keyOf(window)
+    const used = counters.update(key, within, Math.round(amount * parts), most, window.end + KEPT_MS, now)
     if (used === null) return NO_ROOM
-    return used === DECLINED ? -Math.max(1, end - now) : used / parts
+    return used === DECLINED ? -Math.max(1, window.end - now) : used / parts
   }
 
   giveBack(amount: number, now: number): void {
-    this.#counters.release(this.#keyAt(now), Math.round(amount * this.#parts), now)
+    const { rule, counters, parts } = this.#allowance
+    counters.release(this.#keyOf(rule.windowAt(now)), Math.round(amount * parts), now)
   }
 
   charge(amount: number, now: number): void {
-    const { end } = this.rule.windowAt(now)
-    const parts = Math.round(amount * this.#parts)
-    this.#counters.update(this.#keyAt(now), beyond, parts, MAX_VALUE, end + KEPT_MS, now)
+    const { rule, counters, parts } = this.#allowance
+    const window = rule.windowAt(now)
+    const used = Math.round(amount * parts)
+    counters.update(this.#keyOf(window), beyond, used, MAX_VALUE, window.end + KEPT_MS, now)
   }
 
   /** Every window has a counter of its own. */
-  #keyAt(now: number): CounterKey {
-    const { label, end } = this.rule.windowAt(now)
-    if (this.#key === null || label !== this.#label) {
-      this.#label = label
-      this.#key = this.#counters.key(`${this.#name}|${label}`)
-      this.#onBegun?.(this.#name, label, end)
+  #keyOf(window: CalendarWindow): CounterKey {
+    return this.#key !== null && window === this.#window ? this.#key : this.#begin(window)
+  }
+
+  #begin(window: CalendarWindow): CounterKey {
+    const { counters, onBegun } = this.#allowance
+    const { label, end } = window
+    if (this.#key === null || label !== this.#window?.label) {
+      this.#key = counters.key(`${this.#name}|${label}`)
+      onBegun?.(this.#name, label, end)
     }
+    this.#window = window
     return this.#key
   }
 }

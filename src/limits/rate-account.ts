@@ -3,7 +3,7 @@
 import type { CounterKey } from '../store/counter-key.ts'
 import { Account, type Answer, type Batch, LEASE_MS } from './account.ts'
 import type { Ledger, Numbers } from './ledger.ts'
-import { PARTS, RateMeter } from './local-store.ts'
+import { PARTS, Pace, RateMeter } from './local-store.ts'
 import type { Taken } from './meter.ts'
 import type { RateRule } from './rules.ts'
 
@@ -39,7 +39,7 @@ export class RateAccount extends Account {
     this.#keys = [key, `${key}:${ledger.writer}`]
     this.#told = ledger.counters.key(`told|rate|${name}`)
     this.#shareKey = ledger.counters.key(`share|rate|${name}`)
-    this.#share = new RateMeter(rule, ledger.counters, this.#shareKey)
+    this.#share = new RateMeter(new Pace(rule, ledger.counters), this.#shareKey)
     this.#depthMs = rule.most * rule.interval
     const worth = Math.max(LEASE_MS / rule.interval, rule.most / PARTS_OF_BURST)
     this.#leasable = Math.floor(Math.min(worth, rule.most * MOST_OF_BURST))
@@ -131,7 +131,7 @@ export class RateAccount extends Account {
       this.#gateways = count
       const { interval, most } = this.#rule
       const rule = { ...this.#rule, interval: interval * count, most: Math.max(1, most / count) }
-      this.#share = new RateMeter(rule, this.counters, this.#shareKey)
+      this.#share = new RateMeter(new Pace(rule, this.counters), this.#shareKey)
     }
     return this.#share
   }
