@@ -52,19 +52,15 @@ export function rateLimitField(
     const rule = rules[index]!
     if (rule.dryRun) continue
     const level = levels[index]!
-    const share = level < 0 ? -1 : remaining(rule, level) / rule.most
-    const item =
-      level < 0 ? `"${rule.name}";r=0;t=${Math.ceil(-level / 1000)}` : describeLevel(rule, level, now)
+    const refused = level < 0
+    const left = refused ? 0 : remaining(rule, level)
+    const share = refused ? -1 : left / rule.most
+    const reset = refused ? Math.ceil(-level / 1000) : resetIn(rule, level, now)
+    const item = reset === 0 ? rule.beginning + left : `${rule.beginning}${left};t=${reset}`
     // One pass: of the others the order says nothing
     if (text === '') text = item
     else text = share < least ? `${item}, ${text}` : `${text}, ${item}`
     if (share < least) least = share
   }
   return { text, least }
-}
-
-function describeLevel(rule: Rule, level: number, now: number): string {
-  const reset = resetIn(rule, level, now)
-  const left = `"${rule.name}";r=${remaining(rule, level)}`
-  return reset === 0 ? left : `${left};t=${reset}`
 }
