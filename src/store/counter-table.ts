@@ -3,11 +3,11 @@
  * reclaimed when they expired. No locks: a thread that is stopped anywhere keeps nobody else from going on.
  *
  * A key belongs to one **bucket** of 30 slots and may stand in any of them. A bucket has a 64-bit *membership* word
- * (32 bits of version, one bit for each slot that holds an entry) and the first hash word of each slot, 128 bytes, and
- * right behind them the slots: whoever looks at both looks at one page of memory, which counts where a table is larger
- * than what the processor remembers of pages. A slot is 24 bytes: a 64-bit *value* word (11 bits of generation, 53 of
- * value), the tick at which it *expires*, and the other three hash words. With the bucket's share that is 28.3 bytes per
- * slot, and 2.3 slots are laid out per key of the capacity: of buckets that full, about one in 100,000 is too small.
+ * (32 bits of version, one bit for each slot that holds an entry), the first and the last hash word of each slot, and right
+ * behind them the slots: whoever looks at both looks at one page of memory, which counts where a table is larger than
+ * what the processor remembers of pages. A slot is 16 bytes: a 64-bit *value* word (11 bits of generation, 53 of value),
+ * the tick at which it *expires*, and the second hash word. With the bucket's share that is 24.3 bytes per slot, and 2.5
+ * slots are laid out per key of the capacity: of buckets that full, about two in a million are too small.
  *
  * Three words decide, each by compare-and-swap alone:
  *
@@ -45,14 +45,15 @@ import {
 const LAYOUT: Layout = { name: 'shared counters', kind: 1, version: 2 }
 
 const SLOTS = 30
-const KEYS_PER_BUCKET = 13
+const KEYS_PER_BUCKET = 12
 const MAX_BUCKETS = 2 ** 21
 
 const TAGS_AT = 2
-const SLOTS_AT = TAGS_AT + SLOTS
-const SLOT_WORDS = 6
+const THIRDS_AT = TAGS_AT + SLOTS
+const SLOTS_AT = THIRDS_AT + SLOTS
+const SLOT_WORDS = 4
 const EXPIRES_AT = 2
-const HASH_AT = 3
+const SECOND_AT = 3
 const BUCKET_WORDS = SLOTS_AT + SLOTS * SLOT_WORDS
 const BUCKET_BYTES = BUCKET_WORDS * 4
 
@@ -165,9 +166,8 @@ export class CounterTable {
         if (
           expires > tick &&
           (words[bucket + LOW]! & (1 << index)) !== 0 &&
-          words[slot + HASH_AT] === key.second &&
-          words[slot + HASH_AT + 1] === key.third &&
-          Atomics.load(words, slot + HASH_AT + 2) === key.fourth
+          words[slot + SECOND_AT] === key.second &&
+          Atomics.load(words, bucket + THIRDS_AT + index) === key.third
         ) {
           this.#seenValue = value
           this.#seenExpires = expires
@@ -241,9 +241,8 @@ export class CounterTable {
     this.#halves[LOW] = 0
     this.#halves[HIGH] = generation << GENERATION_SHIFT
     Atomics.store(this.#longs, slot >> 1, this.#long[0]!)
-    Atomics.store(words, slot + HASH_AT, key.second)
-    Atomics.store(words, slot + HASH_AT + 1, key.third)
-    Atomics.store(words, slot + HASH_AT + 2, key.fourth)
+    Atomics.store(words, slot + SECOND_AT, key.second)
+    Atomics.store(words, bucket + THIRDS_AT + index, key.third)
     Atomics.store(words, bucket + TAGS_AT + index, key.tag)
     Atomics.store(words, slot + EXPIRES_AT, lease)
   }
@@ -265,7 +264,12 @@ export class CounterTable {
     for (let index = 0; index < SLOTS; index++) {
       if ((members & (1 << index)) === 0 || this.#words[bucket + TAGS_AT + index] !== key.tag) continue
       const slot = slotAt(bucket, index)
-      if (slot !== except && this.#holds(slot, key) && Atomics.load(this.#words, slot + EXPIRES_AT) >= 0)
+      if (
+        slot !== except &&
+        Atomics.load(this.#words, slot + SECOND_AT) === key.second &&
+        Atomics.load(this.#words, bucket + THIRDS_AT + index) === key.third &&
+        Atomics.load(this.#words, slot + EXPIRES_AT) >= 0
+      )
         return slot
     }
     return NONE
@@ -290,15 +294,6 @@ export class CounterTable {
     this.#halves[LOW] = member ? members | (1 << index) : members & ~(1 << index)
     this.#halves[HIGH] = this.#halves[HIGH]! + 1
     return Atomics.compareExchange(this.#longs, bucket >> 1, seen, this.#long[0]) === seen
-  }
-
-  #holds(slot: number, key: CounterKey): boolean {
-    const words = this.#words
-    return (
-      Atomics.load(words, slot + HASH_AT) === key.second &&
-      Atomics.load(words, slot + HASH_AT + 1) === key.third &&
-      Atomics.load(words, slot + HASH_AT + 2) === key.fourth
-    )
   }
 
   #bucketOf(key: CounterKey): number {

@@ -51,10 +51,10 @@ export class Revocations {
   }
 
   /**
-   * Room for `capacity` revocations at a time, about 65 bytes each.
+   * Room for `capacity` revocations at a time, about 61 bytes each.
    *
    * @param now the moment from which expiry is counted, in milliseconds since 1970
-   * @throws RangeError when the capacity is not within 1 to 27 million
+   * @throws RangeError when the capacity is not within 1 to 25 million
    */
   static create(capacity: number, now: number = Date.now()): Revocations {
     return new Revocations(createBuffer(LAYOUT, STATE_BYTES), SharedCounters.create({ capacity, now }))

@@ -37,7 +37,7 @@ export const DECLINED = -1
 const ANY_TICK = 0
 
 export interface CountersOptions {
-  /** How many live names the table holds with next to no overflow; about 65 bytes of memory each. Up to 27 million. */
+  /** How many live names the table holds with next to no overflow; about 61 bytes of memory each. Up to 25 million. */
   readonly capacity: number
   /** The moment from which expiry is counted; none before it and none later than 6.8 years after it. */
   readonly now?: number
@@ -53,7 +53,7 @@ export class SharedCounters {
   /**
    * A new table of counters. Hand its `buffer` to the other threads.
    *
-   * @throws RangeError when the capacity is not within 1 to 27 million, or the memory is not to be had
+   * @throws RangeError when the capacity is not within 1 to 25 million, or the memory is not to be had
    */
   static create(options: CountersOptions): SharedCounters {
     return new SharedCounters(CounterTable.create(options.capacity, options.now ?? Date.now()))
