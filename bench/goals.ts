@@ -223,6 +223,15 @@ export const GOALS: readonly Goal[] = [
   },
   {
     scenario: 'million',
+    what: 'the same, when all of them ask with three rules within a minute',
+    entry: 'million',
+    figure: 'minuteMegabytes',
+    bound: 'at most',
+    limit: 200,
+    unit: 'MB',
+  },
+  {
+    scenario: 'million',
     what: 'counters of them that are left when they have been idle',
     entry: 'million',
     figure: 'left',

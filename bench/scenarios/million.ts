@@ -58,10 +58,11 @@ function result(samples: Sample[], state: Record<string, number>): Result {
       ]),
     },
     notes: [
-      'A decision is all that limits do to a request: the rules of its company, three counters, and the fields of the answer. All are measured in turns in one ' +
+      'A decision is all that limits do to a request: the rules of its company, three counters, and the fields of the answer. Reading the identity, or making it of a token, is what authentication does before, and is not part of it. All are measured in turns in one ' +
         'process; ratios are formed round by round. Whoever comes with a token that is not in the memory for verified tokens has it verified first, which costs ten times as much.',
       `State: ${state.megabytes!.toFixed(0)} MB, of which the table has ${state.tableMegabytes!.toFixed(0)} MB: resident memory after a million companies that came within an hour, each with a quota of the month and ` +
-        'two rates. Rates are forgotten when they are full again, so only the quota is kept of a company that is idle. Were all of them to ask within the same minute, three counters for each would take 213 MB.',
+        'two rates. Rates are forgotten when they are full again, so only the quota is kept of a company that is idle. ' +
+        `Were all of them to ask within the same minute, a table for three counters of each would take ${state.minuteMegabytes!.toFixed(0)} MB.`,
       `${state.lost} of their counters found no place. When all had been idle until the next month, a million others came: ${state.left} of theirs found none, in the same table.`,
       'Memory alone reads as many cache lines at random as the counters of a decision lie in: what of the difference no program could save that keeps a million.',
     ],

@@ -68,7 +68,7 @@ export const limitsSchema = z.strictObject({
     .min(1_000)
     .max(25_000_000)
     .default(DEFAULT_MAX_KEYS)
-    .describe('counters in use at a time, about 71 bytes each'),
+    .describe('counters in use at a time, about 61 bytes each'),
 })
 
 /** Quotas count in thousandths. */

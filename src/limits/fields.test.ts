@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { policyField, rateLimitField } from './fields.ts'
-import type { Meter } from './meter.ts'
 import { compileRule, type Rule } from './rules.ts'
 
 const NOW = Date.parse('2026-11-27T23:00:00Z')
@@ -13,7 +12,7 @@ const slots = compileRule({ ...COMMON, name: 'parallel', concurrent: 5 }, 'UTC')
 
 const field = (levels: readonly { rule: Rule; level: number }[]): string =>
   rateLimitField(
-    levels.map(({ rule }): Meter => ({ rule, take: () => 0, giveBack() {}, charge() {} })),
+    levels.map(({ rule }) => rule),
     levels.map(({ level }) => level),
     levels.length,
     NOW,

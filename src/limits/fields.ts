@@ -1,6 +1,6 @@
 /** What answers say of limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11). */
 
-import type { Meter, Taken } from './meter.ts'
+import type { Taken } from './meter.ts'
 import { type Rule, remaining, resetIn, type Unit } from './rules.ts'
 
 /** Quota units of the draft's §6, and one of our own. Requests are what it takes for granted. */
@@ -37,11 +37,11 @@ export interface WhatIsLeft {
 
 /**
  * The value of `RateLimit`: what is left of each, the one that will bind first in front.
- * @param levels what each meter said; below zero: it refused, and how many milliseconds to wait
- * @param known how many of the meters were asked
+ * @param levels what the meter of each said; below zero: it refused, and how many milliseconds to wait
+ * @param known how many of the rules were asked
  */
 export function rateLimitField(
-  meters: readonly Meter[],
+  rules: readonly Rule[],
   levels: readonly Taken[],
   known: number,
   now: number,
@@ -49,22 +49,18 @@ export function rateLimitField(
   let text = ''
   let least = Number.POSITIVE_INFINITY
   for (let index = 0; index < known; index++) {
-    const { rule } = meters[index]!
+    const rule = rules[index]!
     if (rule.dryRun) continue
     const level = levels[index]!
-    const share = level < 0 ? -1 : remaining(rule, level) / rule.most
-    const item =
-      level < 0 ? `"${rule.name}";r=0;t=${Math.ceil(-level / 1000)}` : describeLevel(rule, level, now)
+    const refused = level < 0
+    const left = refused ? 0 : remaining(rule, level)
+    const share = refused ? -1 : left / rule.most
+    const reset = refused ? Math.ceil(-level / 1000) : resetIn(rule, level, now)
+    const item = reset === 0 ? rule.beginning + left : `${rule.beginning}${left};t=${reset}`
     // One pass: of the others the order says nothing
     if (text === '') text = item
     else text = share < least ? `${item}, ${text}` : `${text}, ${item}`
     if (share < least) least = share
   }
   return { text, least }
-}
-
-function describeLevel(rule: Rule, level: number, now: number): string {
-  const reset = resetIn(rule, level, now)
-  const left = `"${rule.name}";r=${remaining(rule, level)}`
-  return reset === 0 ? left : `${left};t=${reset}`
 }

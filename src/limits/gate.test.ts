@@ -4,7 +4,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import { exchangeOf } from '../../test/support/exchange.ts'
 import { settle } from '../edge/settle.ts'
 import { reply } from '../exchange.ts'
-import { Gate } from './gate.ts'
+import { Gate, Terms } from './gate.ts'
 import type { Meter, Taken } from './meter.ts'
 import { compileRule, type Rule } from './rules.ts'
 
@@ -12,19 +12,16 @@ const COMMON = { by: 'company', limit: 1, window: 60 } as const
 
 test('a request that a rule in dry run would have refused is not counted by it, whatever stands beside', () => {
   const charged: string[] = []
-  const meterOf = (rule: Meter['rule'], taken: number): Meter => ({
+  const meterOf = (rule: Rule, taken: number): Meter => ({
     rule,
     take: () => taken,
     giveBack() {},
     charge: amount => charged.push(`${rule.name} ${amount}`),
   })
-  const gate = new Gate(
-    [
-      meterOf(compileRule({ ...COMMON, name: 'trial', unit: 'requests', dryRun: true }, 'UTC'), -1_000),
-      meterOf(compileRule({ ...COMMON, name: 'bytes', unit: 'bytesOut', dryRun: false }, 'UTC'), 0),
-    ],
-    { onViolated() {}, refuse: () => reply(429, []) },
-  )
+  const trial = compileRule({ ...COMMON, name: 'trial', unit: 'requests', dryRun: true }, 'UTC')
+  const bytes = compileRule({ ...COMMON, name: 'bytes', unit: 'bytesOut', dryRun: false }, 'UTC')
+  const terms = new Terms([trial, bytes], { onViolated() {}, refuse: () => reply(429, []) })
+  const gate = new Gate(terms, [meterOf(trial, -1_000), meterOf(bytes, 0)])
   const exchange = exchangeOf()
   assert.equal((gate.pass(exchange, () => reply(200, [])) as { status: number }).status, 200)
   exchange.bytesSent = 7
@@ -52,7 +49,9 @@ describe('meters whose state is elsewhere', () => {
       }
     })
     const refuse = (_: unknown, { name }: Rule, wait: number) => reply(429, [name, String(wait)])
-    const gate = new Gate(meters, { onViolated: enforced => done.push(`violated ${enforced}`), refuse })
+    const events = { onViolated: (enforced: boolean) => void done.push(`violated ${enforced}`), refuse }
+    const rules = meters.map(({ rule }) => rule)
+    const gate = new Gate(new Terms(rules, events), meters)
     return { gate, done, answer: (name: string, taken: Taken) => answers.get(name)!(taken) }
   }
 

@@ -16,36 +16,49 @@ export interface GateEvents {
 /** Levels of the request at hand. Nothing in the loop that writes them calls back, so one set serves all. */
 const levels: Taken[] = []
 
+/** What is the same for all who pass the gates of some rules, made once for them. */
+export class Terms {
+  readonly rules: readonly Rule[]
+  readonly events: GateEvents
+  /** Something is left to do at the end of a request. */
+  readonly settlesLater: boolean
+  /** The value of `RateLimit-Policy`; '': there is nothing to tell. */
+  readonly policy: string
+
+  constructor(rules: readonly Rule[], events: GateEvents) {
+    this.rules = rules
+    this.events = events
+    this.settlesLater = rules.some(({ kind, unit }) => kind === 'slots' || unit !== 'requests')
+    this.policy = policyField(rules.filter(({ dryRun }) => !dryRun))
+  }
+}
+
 /**
  * Made once for each subject and used for all its requests. Meters whose state is at hand answer at once, and then nothing
  * here waits or is allocated but the fields of the answer.
  */
 export class Gate {
+  readonly #terms: Terms
   readonly #meters: readonly Meter[]
-  readonly #events: GateEvents
-  readonly #settlesLater: boolean
-  readonly #told: readonly Meter[]
-  readonly #policy: string
 
-  constructor(meters: readonly Meter[], events: GateEvents) {
+  /** @param meters of the rules of the terms, in their order */
+  constructor(terms: Terms, meters: readonly Meter[]) {
+    this.#terms = terms
     this.#meters = meters
-    this.#events = events
-    this.#settlesLater = meters.some(({ rule }) => rule.kind === 'slots' || rule.unit !== 'requests')
-    this.#told = meters.filter(({ rule }) => !rule.dryRun)
-    this.#policy = policyField(this.#told.map(({ rule }) => rule))
   }
 
   /** Lets the exchange go on to `next`, or refuses it. */
   pass(exchange: Exchange, next: Handler): Reply | Promise<Reply> {
     const now = Date.now()
     const meters = this.#meters
-    for (let index = 0; index < meters.length; index++) {
-      const meter = meters[index]!
-      const taken = meter.take(amountOf(meter.rule.unit, exchange), now, exchange.waitedForLimits)
+    const { rules } = this.#terms
+    for (let index = 0; index < rules.length; index++) {
+      const rule = rules[index]!
+      const taken = meters[index]!.take(amountOf(rule.unit, exchange), now, exchange.waitedForLimits)
       if (typeof taken !== 'number')
         return this.#passLater(exchange, next, now, taken, levels.slice(0, index))
       levels[index] = taken
-      if (taken < 0 && !this.#mayGoOn(exchange, meter.rule))
+      if (taken < 0 && !this.#mayGoOn(exchange, rule))
         return this.#refuse(exchange, levels, index, index + 1, now)
     }
     return this.#granted(exchange, next, levels, now)
@@ -62,16 +75,17 @@ export class Gate {
     first: Promise<Taken>,
     before: readonly Taken[],
   ): Promise<Reply> {
+    const { rules } = this.#terms
     const known = before.length
     const waited = exchange.waitedForLimits
     const begun = performance.now()
     const rest = this.#meters
       .slice(known + 1)
-      .map(meter => meter.take(amountOf(meter.rule.unit, exchange), now, waited))
+      .map((meter, index) => meter.take(amountOf(rules[known + 1 + index]!.unit, exchange), now, waited))
     const levels = [...before, ...(await Promise.all([first, ...rest]))]
     exchange.waitedForLimits += performance.now() - begun
     for (let index = known; index < levels.length; index++) {
-      if (levels[index]! < 0 && !this.#mayGoOn(exchange, this.#meters[index]!.rule))
+      if (levels[index]! < 0 && !this.#mayGoOn(exchange, rules[index]!))
         return this.#refuse(exchange, levels, index, levels.length, now)
     }
     return this.#granted(exchange, next, levels, now)
@@ -79,13 +93,13 @@ export class Gate {
 
   #mayGoOn(exchange: Exchange, { name, dryRun }: Rule): boolean {
     exchange.violated = [...exchange.violated, name]
-    this.#events.onViolated(!dryRun)
+    this.#terms.events.onViolated(!dryRun)
     return dryRun
   }
 
   #granted(exchange: Exchange, next: Handler, levels: readonly Taken[], now: number): Reply | Promise<Reply> {
     this.#tell(exchange, levels, this.#meters.length, now)
-    if (!this.#settlesLater) return next(exchange)
+    if (!this.#terms.settlesLater) return next(exchange)
     const granted = this.#meters.map((_, index) => levels[index]! >= 0)
     exchange.onEnd(ended => this.#settle(ended, granted))
     return exchange.upgrade ? this.#passHandshake(exchange, next, granted) : next(exchange)
@@ -98,7 +112,7 @@ export class Gate {
   async #passHandshake(exchange: Exchange, next: Handler, granted: boolean[]): Promise<Reply> {
     const reply = await next(exchange)
     if (reply.status !== 101 || exchange.outcome !== null) return reply
-    for (const [index, { rule }] of this.#meters.entries()) {
+    for (const [index, rule] of this.#terms.rules.entries()) {
       if (rule.kind !== 'slots' || rule.of !== 'requests' || !granted[index]) continue
       granted[index] = false
       this.#meters[index]!.giveBack(1, Date.now())
@@ -112,19 +126,20 @@ export class Gate {
    * @param known how many of the meters have been asked
    */
   #refuse(exchange: Exchange, levels: readonly Taken[], at: number, known: number, now: number): Reply {
+    const { rules, events } = this.#terms
     for (let index = 0; index < known; index++) {
-      const meter = this.#meters[index]!
-      if (levels[index]! >= 0) meter.giveBack(amountOf(meter.rule.unit, exchange), now)
+      if (levels[index]! >= 0) this.#meters[index]!.giveBack(amountOf(rules[index]!.unit, exchange), now)
     }
     this.#tell(exchange, levels, at + 1, now)
-    return this.#events.refuse(exchange, this.#meters[at]!.rule, Math.ceil(-levels[at]! / 1000))
+    return events.refuse(exchange, rules[at]!, Math.ceil(-levels[at]! / 1000))
   }
 
   /** @param known how many of the meters have been asked */
   #tell(exchange: Exchange, levels: readonly Taken[], known: number, now: number): void {
-    if (this.#told.length === 0) return
-    const { text, least } = rateLimitField(this.#meters, levels, known, now)
-    const fields = ['RateLimit-Policy', this.#policy, 'RateLimit', text]
+    const { rules, policy } = this.#terms
+    if (policy === '') return
+    const { text, least } = rateLimitField(rules, levels, known, now)
+    const fields = ['RateLimit-Policy', policy, 'RateLimit', text]
     const before = exchange.limitFields
     if (before.length === 0) exchange.limitFields = fields
     else exchange.limitFields = least < exchange.leastLeft ? [...fields, ...before] : [...before, ...fields]
@@ -134,8 +149,8 @@ export class Gate {
   /** The exchange has ended: slots are free, and what it took is known. */
   #settle(exchange: Exchange, granted: readonly boolean[]): void {
     const now = Date.now()
-    for (const [index, meter] of this.#meters.entries()) {
-      const { kind, unit } = meter.rule
+    for (const [index, { kind, unit }] of this.#terms.rules.entries()) {
+      const meter = this.#meters[index]!
       if (kind === 'slots') {
         if (granted[index]) meter.giveBack(1, now)
         continue

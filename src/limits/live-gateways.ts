@@ -18,9 +18,9 @@ export class LiveGateways {
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
-    const { tag, second, third, fourth } = ledger.counters.key('this gateway')
+    const { tag, second, third } = ledger.counters.key('this gateway')
     // Hashed with the seed of this process: the same in all its workers, and in no other process
-    this.#id = [tag, second, third, fourth].map(word => (word >>> 0).toString(36)).join('-')
+    this.#id = [tag, second, third].map(word => (word >>> 0).toString(36)).join('-')
     this.#timer = setInterval(() => void this.beat(), BEAT_MS)
     this.#timer.unref()
   }

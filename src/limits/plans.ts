@@ -5,7 +5,7 @@ import type { Client } from '../exchange.ts'
 import { claimAt } from '../identity/claims.ts'
 import type { Identity } from '../identity/identity.ts'
 import { networkOf } from './address.ts'
-import { Gate, type GateEvents } from './gate.ts'
+import { Gate, type GateEvents, Terms } from './gate.ts'
 import type { LimitStore, Meter } from './meter.ts'
 import { type By, compileRule, type Rule } from './rules.ts'
 
@@ -86,6 +86,7 @@ export class RouteRules {
   readonly #store: LimitStore
   readonly #events: GateEvents
   readonly #route: string
+  readonly #outlines = new Map<Plan, Outline>()
   readonly #byIdentity = new WeakMap<Identity, Binding>()
   /** Of those without a token. */
   #anonymous: Binding | null = null
@@ -116,55 +117,77 @@ export class RouteRules {
   }
 
   #make(identity: Identity | null): Binding {
-    const { rules, weight } = this.#plans.of(identity)
-    const meters: Meter[] = []
-    const perClient: Rule[] = []
-    for (const { rule, routes } of rules) {
-      if (routes !== null && !routes.has(this.#route)) continue
-      const subject = identity === null ? null : subjectOf(rule.by, identity)
-      if (subject === null) perClient.push(rule)
-      else meters.push(this.#store.meter(rule, subject))
-    }
-    const byClient = perClient.length === 0 ? null : new WeakMap<Client, Bound>()
-    return { ...this.#bound(weight, meters), meters, perClient, byClient }
+    const outline = this.#outlineOf(this.#plans.of(identity), identity === null)
+    const meters = outline.own.map(rule => this.#store.meter(rule, subjectOf(rule.by, identity!)))
+    if (outline.perClient.length === 0)
+      return { ...boundBy(outline, meters), outline, meters, byClient: null }
+    const { weight } = outline
+    return { weight, requests: null, handshakes: null, outline, meters, byClient: new WeakMap() }
   }
 
-  #bindClient(
-    { weight, meters, perClient }: Binding,
-    byClient: WeakMap<Client, Bound>,
-    client: Client,
-  ): Bound {
+  /** @param anonymous whoever asks without a token is counted by address, whatever the rules say */
+  #outlineOf(plan: Plan, anonymous: boolean): Outline {
+    const known = anonymous ? undefined : this.#outlines.get(plan)
+    if (known !== undefined) return known
+    const holding = plan.rules.filter(({ routes }) => routes === null || routes.has(this.#route))
+    const rules = holding.map(({ rule }) => rule)
+    const perClient = rules.filter(({ by }) => anonymous || by === 'ip')
+    const own = rules.filter(rule => !perClient.includes(rule))
+    const inOrder = [...own, ...perClient]
+    const handshakes = new Terms(inOrder, this.#events)
+    const requests = inOrder.every(takesRequests)
+      ? handshakes
+      : new Terms(inOrder.filter(takesRequests), this.#events)
+    const outline = { weight: plan.weight, own, perClient, requests, handshakes }
+    if (!anonymous) this.#outlines.set(plan, outline)
+    return outline
+  }
+
+  #bindClient({ outline, meters }: Binding, byClient: WeakMap<Client, Bound>, client: Client): Bound {
     let bound = byClient.get(client)
     if (bound === undefined) {
       const subject = clientSubject(client)
-      bound = this.#bound(weight, [...meters, ...perClient.map(rule => this.#store.meter(rule, subject))])
+      const more = outline.perClient.map(rule => this.#store.meter(rule, subject))
+      bound = boundBy(outline, [...meters, ...more])
       byClient.set(client, bound)
     }
     return bound
   }
+}
 
-  #bound(weight: number, meters: readonly Meter[]): Bound {
-    const gate = (holds: (meter: Meter) => boolean): Gate | null => {
-      const held = meters.filter(holds)
-      return held.length === 0 ? null : new Gate(held, this.#events)
-    }
-    return { weight, requests: gate(takesRequests), handshakes: gate(() => true) }
-  }
+/** What is the same for all who come to a route under one plan. */
+interface Outline {
+  readonly weight: number
+  readonly own: readonly Rule[]
+  /** Rules whose subject is the address, or for whose subject it has to stand. */
+  readonly perClient: readonly Rule[]
+  readonly requests: Terms
+  readonly handshakes: Terms
 }
 
 interface Binding extends Bound {
+  readonly outline: Outline
+  /** Of the rules whose subject is not the address. */
   readonly meters: readonly Meter[]
-  /** Rules whose subject is the address, or for whose subject it has to stand. */
-  readonly perClient: readonly Rule[]
-  /** null: there are none */
+  /** null: there are none about addresses */
   readonly byClient: WeakMap<Client, Bound> | null
 }
 
-const takesRequests = ({ rule }: Meter): boolean => rule.kind !== 'slots' || rule.of === 'requests'
+/** @param meters of all rules of the outline */
+function boundBy({ weight, requests, handshakes }: Outline, meters: readonly Meter[]): Bound {
+  const all = meters.length === 0 ? null : new Gate(handshakes, meters)
+  if (requests === handshakes) return { weight, requests: all, handshakes: all }
+  const some = meters.filter(({ rule }) => takesRequests(rule))
+  return { weight, requests: some.length === 0 ? null : new Gate(requests, some), handshakes: all }
+}
 
-/** Who has no team is counted as the company, who has no company as the user: nobody is without limits for want of one. */
-function subjectOf(by: By, { companyId, userId, claims }: Identity): string | null {
-  if (by === 'ip') return null
+const takesRequests = (rule: Rule): boolean => rule.kind !== 'slots' || rule.of === 'requests'
+
+/**
+ * Who has no team is counted as the company, who has no company as the user: nobody is without limits for want of one.
+ * @param by anything but the address
+ */
+function subjectOf(by: By, { companyId, userId, claims }: Identity): string {
   if (typeof by === 'object') {
     const value = claimAt(claims, by)
     if (typeof value === 'string' || typeof value === 'number') return `claim:${by.join('.')}=${value}`

@@ -3,7 +3,7 @@
 import type { CounterKey } from '../store/counter-key.ts'
 import { Account, type Answer, type Batch, LEASE_MS } from './account.ts'
 import type { Ledger, Numbers } from './ledger.ts'
-import { PARTS, RateMeter } from './local-store.ts'
+import { PARTS, Pace, RateMeter } from './local-store.ts'
 import type { Taken } from './meter.ts'
 import type { RateRule } from './rules.ts'
 
@@ -149,7 +149,7 @@ export class RateAccount extends Account {
   #shareOf(gateways: number): RateMeter {
     const { interval, most } = this.#rule
     const rule = { ...this.#rule, interval: interval * gateways, most: Math.max(1, most / gateways) }
-    return new RateMeter(rule, this.counters, this.#shareKey)
+    return new RateMeter(new Pace(rule, this.counters), this.#shareKey)
   }
 }
 

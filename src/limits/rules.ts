@@ -15,6 +15,8 @@ interface Common {
   readonly dryRun: boolean
   /** How much there is at most: of a rate, what may come at once. */
   readonly most: number
+  /** What `RateLimit` says of it (`fields.ts`), as far as that is always the same. */
+  readonly beginning: string
 }
 
 /** The generic cell rate algorithm (ITU-T I.371; "virtual scheduling"): a rate without window edges. */
@@ -45,18 +47,18 @@ export type Rule = RateRule | QuotaRule | SlotRule
 /** @param config checked before: it has exactly one kind of limit */
 export function compileRule(config: RuleConfig, timeZone: string): Rule {
   const { name, limit, window, burst, concurrent, sockets, unit, dryRun } = config
-  const by = byOf(config.by)
+  const common = { name, by: byOf(config.by), unit, dryRun, beginning: `"${name}";r=` }
   if (limit === undefined) {
     const of = concurrent === undefined ? 'sockets' : 'requests'
-    return { kind: 'slots', name, by, unit, dryRun, most: (concurrent ?? sockets)!, of }
+    return { kind: 'slots', ...common, most: (concurrent ?? sockets)!, of }
   }
   if (window === 'day' || window === 'month') {
     const calendar = new Calendar(window, timeZone)
     const windowAt = (now: number): CalendarWindow => calendar.at(now)
-    return { kind: 'quota', name, by, unit, dryRun, most: limit, unitOfTime: window, windowAt }
+    return { kind: 'quota', ...common, most: limit, unitOfTime: window, windowAt }
   }
   const interval = (window! * 1000) / limit
-  return { kind: 'rate', name, by, unit, dryRun, most: burst ?? limit, interval, limit, window: window! }
+  return { kind: 'rate', ...common, most: burst ?? limit, interval, limit, window: window! }
 }
 
 function byOf(by: RuleConfig['by']): By {

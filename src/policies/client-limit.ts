@@ -1,7 +1,7 @@
 /** Limits per client address, in front of whatever costs more: of a token nothing is known here, nor looked at. */
 
 import type { Client, Policy } from '../exchange.ts'
-import { Gate, type GateEvents } from '../limits/gate.ts'
+import { Gate, type GateEvents, Terms } from '../limits/gate.ts'
 import type { Limits } from '../limits/limits.ts'
 import { clientSubject } from '../limits/plans.ts'
 
@@ -9,7 +9,7 @@ import { clientSubject } from '../limits/plans.ts'
 export function clientLimit(limits: Limits | null, refuse: GateEvents['refuse']): Policy | false {
   if (limits === null || limits.clients.length === 0) return false
   const { clients: rules, store } = limits
-  const events = limits.eventsWith(refuse)
+  const terms = new Terms(rules, limits.eventsWith(refuse))
   const gates = new WeakMap<Client, Gate>()
 
   return function clientLimit(exchange, next) {
@@ -19,8 +19,8 @@ export function clientLimit(limits: Limits | null, refuse: GateEvents['refuse'])
       // Under a name that no rule of a plan has
       const subject = `any|${clientSubject(client)}`
       gate = new Gate(
+        terms,
         rules.map(rule => store.meter(rule, subject)),
-        events,
       )
       gates.set(client, gate)
     }

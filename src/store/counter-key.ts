@@ -1,30 +1,28 @@
 /**
- * Names of counters, hashed to 128 bits with a secret seed.
+ * Names of counters, hashed to 96 bits with a secret seed.
  *
  * Clients choose part of the names (peer addresses, ids), so the hash is keyed: HalfSipHash (Aumasson and Bernstein,
  * "SipHash: a fast short-input PRF", 2012; the variant on 32-bit words) with one round for each word of input and
  * four at the end. The seed is 128 random bits that live in the table's buffer; neither it nor a hash ever leaves
  * the process, so names that meet in one bucket cannot be computed ahead.
  *
- * The table compares all 128 bits and keeps no name. The chance that any two of n names share a counter by accident
- * is about n² / 2^129: for a million names 1.5e-27.
+ * The table compares all 96 bits and keeps no name. The chance that any two of n names share a counter by accident
+ * is about n² / 2^97: for a million names 6e-18.
  */
 
 import { randomFillSync } from 'node:crypto'
 
 /** A hashed name. It belongs to the table that made it: another table has another seed. */
 export class CounterKey {
-  /** The four words of the hash. The first chooses the bucket and is looked for in it. */
+  /** The words of the hash. The first chooses the bucket and is looked for in it. */
   readonly tag: number
   readonly second: number
   readonly third: number
-  readonly fourth: number
 
-  constructor(tag: number, second: number, third: number, fourth: number) {
+  constructor(tag: number, second: number, third: number) {
     this.tag = tag
     this.second = second
     this.third = third
-    this.fourth = fourth
   }
 }
 
@@ -67,7 +65,7 @@ export function hashName(name: string, seed: Int32Array): CounterKey {
     c = (c << 16) | (c >>> 16)
     a ^= word
   }
-  return new CounterKey(a, b, c, d)
+  return new CounterKey(a, b, c)
 }
 
 /** The odd unit, if any, and the length: else names that end in zeros would equal shorter ones. */

@@ -3,10 +3,11 @@
  * reclaimed when they expired. No locks: a thread that is stopped anywhere keeps nobody else from going on.
  *
  * A key belongs to one **bucket** of 30 slots and may stand in any of them. A bucket has a 64-bit *membership* word
- * (32 bits of version, one bit for each slot that holds an entry) and the first hash word of each slot, together two
- * cache lines. A slot is 24 bytes: a 64-bit *value* word (11 bits of generation, 53 of value), the tick at which it
- * *expires*, and the other three hash words. With the bucket's share that is 28.3 bytes per slot, and 2.5 slots are
- * laid out per key of the capacity: of buckets that full, about two in a million are too small.
+ * (32 bits of version, one bit for each slot that holds an entry), the first and the last hash word of each slot, and right
+ * behind them the slots: whoever looks at both looks at one page of memory, which counts where a table is larger than
+ * what the processor remembers of pages. A slot is 16 bytes: a 64-bit *value* word (11 bits of generation, 53 of value),
+ * the tick at which it *expires*, and the second hash word. With the bucket's share that is 24.3 bytes per slot, and 2.5
+ * slots are laid out per key of the capacity: of buckets that full, about two in a million are too small.
  *
  * Three words decide, each by compare-and-swap alone:
  *
@@ -41,18 +42,20 @@ import {
   OWN_HEADER_WORD,
 } from './shared-header.ts'
 
-const LAYOUT: Layout = { name: 'shared counters', kind: 1, version: 1 }
+const LAYOUT: Layout = { name: 'shared counters', kind: 1, version: 2 }
 
 const SLOTS = 30
 const KEYS_PER_BUCKET = 12
 const MAX_BUCKETS = 2 ** 21
 
-const BUCKET_WORDS = 32
 const TAGS_AT = 2
-const SLOT_WORDS = 6
+const THIRDS_AT = TAGS_AT + SLOTS
+const SLOTS_AT = THIRDS_AT + SLOTS
+const SLOT_WORDS = 4
 const EXPIRES_AT = 2
-const HASH_AT = 3
-const BUCKET_BYTES = (BUCKET_WORDS + SLOTS * SLOT_WORDS) * 4
+const SECOND_AT = 3
+const BUCKET_WORDS = SLOTS_AT + SLOTS * SLOT_WORDS
+const BUCKET_BYTES = BUCKET_WORDS * 4
 
 const BUCKETS_AT = OWN_HEADER_WORD
 const EPOCH_AT = OWN_HEADER_WORD + 2
@@ -81,7 +84,6 @@ export class CounterTable {
   readonly #words: Int32Array
   readonly #longs: BigInt64Array
   readonly #buckets: number
-  readonly #slotsAt: number
   readonly #epoch: number
   readonly #seed: Int32Array
   /** Splits and joins 64-bit words, without arithmetic on BigInts. */
@@ -96,7 +98,6 @@ export class CounterTable {
     this.#words = new Int32Array(buffer)
     this.#longs = new BigInt64Array(buffer, 0, Math.floor(buffer.byteLength / 8))
     this.#buckets = this.#words[BUCKETS_AT]!
-    this.#slotsAt = HEADER_WORDS + this.#buckets * BUCKET_WORDS
     this.#epoch = Number(this.#longs[EPOCH_AT >> 1]!)
     this.#seed = this.#words.slice(SEED_AT, SEED_AT + SEED_WORDS)
   }
@@ -153,19 +154,20 @@ export class CounterTable {
   find(key: CounterKey, tick: number): number {
     const words = this.#words
     const bucket = this.#bucketOf(key)
-    const firstSlot = this.#slotsOf(bucket)
     let index = preferredSlot(key)
     for (let probed = 0; probed < SLOTS; probed++) {
       // A plain read: it only says where to look. One that comes too early ends in `claim`, which looks again.
       if (words[bucket + TAGS_AT + index] === key.tag) {
-        const slot = firstSlot + index * SLOT_WORDS
-        // The order of these four reads is part of the proof above.
+        const slot = slotAt(bucket, index)
+        // The order of these reads is part of the proof above. Those between two atomic ones may be plain, which are not
+        // calls: they come behind the one of `expires`, and the last word of a hash is written last.
         const value = Atomics.load(this.#longs, slot >> 1)
         const expires = Atomics.load(words, slot + EXPIRES_AT)
         if (
           expires > tick &&
-          (Atomics.load(words, bucket + LOW) & (1 << index)) !== 0 &&
-          this.#holds(slot, key)
+          (words[bucket + LOW]! & (1 << index)) !== 0 &&
+          words[slot + SECOND_AT] === key.second &&
+          Atomics.load(words, bucket + THIRDS_AT + index) === key.third
         ) {
           this.#seenValue = value
           this.#seenExpires = expires
@@ -233,15 +235,14 @@ export class CounterTable {
   /** Gives a slot that this thread owns to `key`. The order of these writes is part of the proof above. */
   #rebuild(slot: number, bucket: number, key: CounterKey, lease: number): void {
     const words = this.#words
-    const index = this.#indexOf(slot, bucket)
+    const index = indexOf(slot, bucket)
     while (!this.#swapMembership(bucket, Atomics.load(this.#longs, bucket >> 1), index, false));
     const generation = (Atomics.load(words, slot + HIGH) >>> GENERATION_SHIFT) + 1
     this.#halves[LOW] = 0
     this.#halves[HIGH] = generation << GENERATION_SHIFT
     Atomics.store(this.#longs, slot >> 1, this.#long[0]!)
-    Atomics.store(words, slot + HASH_AT, key.second)
-    Atomics.store(words, slot + HASH_AT + 1, key.third)
-    Atomics.store(words, slot + HASH_AT + 2, key.fourth)
+    Atomics.store(words, slot + SECOND_AT, key.second)
+    Atomics.store(words, bucket + THIRDS_AT + index, key.third)
     Atomics.store(words, bucket + TAGS_AT + index, key.tag)
     Atomics.store(words, slot + EXPIRES_AT, lease)
   }
@@ -252,7 +253,7 @@ export class CounterTable {
       const membership = Atomics.load(this.#longs, bucket >> 1)
       if (this.#member(key, bucket, membership, slot) !== NONE) return false
       if (Atomics.load(this.#words, slot + EXPIRES_AT) !== lease) return false
-      if (this.#swapMembership(bucket, membership, this.#indexOf(slot, bucket), true)) return true
+      if (this.#swapMembership(bucket, membership, indexOf(slot, bucket), true)) return true
     }
   }
 
@@ -260,11 +261,15 @@ export class CounterTable {
   #member(key: CounterKey, bucket: number, membership: bigint, except: number): number {
     this.#long[0] = membership
     const members = this.#halves[LOW]!
-    const firstSlot = this.#slotsOf(bucket)
     for (let index = 0; index < SLOTS; index++) {
       if ((members & (1 << index)) === 0 || this.#words[bucket + TAGS_AT + index] !== key.tag) continue
-      const slot = firstSlot + index * SLOT_WORDS
-      if (slot !== except && this.#holds(slot, key) && Atomics.load(this.#words, slot + EXPIRES_AT) >= 0)
+      const slot = slotAt(bucket, index)
+      if (
+        slot !== except &&
+        Atomics.load(this.#words, slot + SECOND_AT) === key.second &&
+        Atomics.load(this.#words, bucket + THIRDS_AT + index) === key.third &&
+        Atomics.load(this.#words, slot + EXPIRES_AT) >= 0
+      )
         return slot
     }
     return NONE
@@ -272,11 +277,11 @@ export class CounterTable {
 
   /** The first slot from the key's preferred one on that has expired, was never used, or was not published in time. */
   #expired(key: CounterKey, bucket: number, tick: number): number {
-    const firstSlot = this.#slotsOf(bucket)
     let index = preferredSlot(key)
     for (let probed = 0; probed < SLOTS; probed++) {
-      const slot = firstSlot + index * SLOT_WORDS
-      const expires = Atomics.load(this.#words, slot + EXPIRES_AT)
+      const slot = slotAt(bucket, index)
+      // A plain read, as in `find`: `claim` looks again before it takes the slot.
+      const expires = this.#words[slot + EXPIRES_AT]!
       if (expires >= 0 && expires <= tick) return slot
       index = index === SLOTS - 1 ? 0 : index + 1
     }
@@ -291,26 +296,17 @@ export class CounterTable {
     return Atomics.compareExchange(this.#longs, bucket >> 1, seen, this.#long[0]) === seen
   }
 
-  #holds(slot: number, key: CounterKey): boolean {
-    const words = this.#words
-    return (
-      Atomics.load(words, slot + HASH_AT) === key.second &&
-      Atomics.load(words, slot + HASH_AT + 1) === key.third &&
-      Atomics.load(words, slot + HASH_AT + 2) === key.fourth
-    )
-  }
-
   #bucketOf(key: CounterKey): number {
     return HEADER_WORDS + Math.floor(((key.tag >>> 0) * this.#buckets) / TWO_32) * BUCKET_WORDS
   }
+}
 
-  #slotsOf(bucket: number): number {
-    return this.#slotsAt + ((bucket - HEADER_WORDS) / BUCKET_WORDS) * SLOTS * SLOT_WORDS
-  }
+function slotAt(bucket: number, index: number): number {
+  return bucket + SLOTS_AT + index * SLOT_WORDS
+}
 
-  #indexOf(slot: number, bucket: number): number {
-    return (slot - this.#slotsOf(bucket)) / SLOT_WORDS
-  }
+function indexOf(slot: number, bucket: number): number {
+  return (slot - bucket - SLOTS_AT) / SLOT_WORDS
 }
 
 /** Where the search in a bucket starts. By bits that the bucket was not chosen by, so that few slots are probed. */

@@ -50,7 +50,7 @@ export class Revocations {
   }
 
   /**
-   * Room for `capacity` revocations at a time, about 71 bytes each.
+   * Room for `capacity` revocations at a time, about 61 bytes each.
    *
    * @param now the moment from which expiry is counted, in milliseconds since 1970
    * @throws RangeError when the capacity is not within 1 to 25 million

@@ -101,6 +101,46 @@ describe('a name that expired by one clock and not yet by another', () => {
   })
 })
 
+describe('a counter that is resumed after it expired', () => {
+  const arrive = (current: number, amount: number): number => current + amount
+
+  test('goes on from what it held, and lives again for all', () => {
+    const { first, second } = full(9)
+    const key = first.key('old-3')
+    assert.equal(first.resume(key, arrive, 1, 0, LATER, EXPIRY), 10)
+    assert.equal(second.read(key, LATER - 1), 10)
+    assert.equal(second.add(key, 1, LATER, EXPIRY), 11)
+  })
+
+  test('begins anew when another name has its place, and takes nothing of that', () => {
+    for (let name = 0; name < SLOTS; name++) {
+      const { first, second } = full(9)
+      for (let other = 0; other < SLOTS - 1; other++)
+        second.add(second.key(`new-${other}`), 5, EXPIRY + 500, EXPIRY)
+      const resumed = first.resume(first.key(`old-${name}`), arrive, 1, 0, LATER, EXPIRY)
+      assert.ok(resumed === 10 || resumed === 1, `${resumed}`)
+      for (let other = 0; other < SLOTS - 1; other++)
+        assert.equal(second.read(second.key(`new-${other}`), EXPIRY + 499), 5)
+    }
+  })
+
+  test('begins anew when its place is taken between look and write', () => {
+    const { first, second } = full(9)
+    const { step } = interrupted(() => takeOver(second, 5, EXPIRY + 500))
+    assert.equal(first.resume(first.key('old-3'), step, 0, 0, LATER, EXPIRY), null)
+    for (let other = 0; other < SLOTS; other++)
+      assert.equal(second.read(second.key(`new-${other}`), EXPIRY + 499), 5)
+  })
+
+  test('counts once what another adds who begins it anew meanwhile', () => {
+    const { first, second } = full(9)
+    const key = first.key('old-3')
+    const { step } = interrupted(() => assert.equal(second.add(key, 3, LATER, EXPIRY), 3))
+    assert.equal(first.resume(key, step, 0, 0, LATER, EXPIRY), 4)
+    assert.equal(second.read(key, EXPIRY), 4)
+  })
+})
+
 test('a value that changed between look and write is looked at again', () => {
   const { first, second } = full(1)
   const key = first.key('old-3')

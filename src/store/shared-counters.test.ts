@@ -216,12 +216,11 @@ describe('the hash of names', () => {
 
   test('is compared as a whole: one bit more or less is another counter', () => {
     const counters = create(1)
-    const { tag, second, third, fourth } = counters.key('a')
+    const { tag, second, third } = counters.key('a')
     const near = [
-      new CounterKey(tag ^ 1, second, third, fourth),
-      new CounterKey(tag, second ^ 1, third, fourth),
-      new CounterKey(tag, second, third ^ 1, fourth),
-      new CounterKey(tag, second, third, fourth ^ 1),
+      new CounterKey(tag ^ 1, second, third),
+      new CounterKey(tag, second ^ 1, third),
+      new CounterKey(tag, second, third ^ 1),
     ]
     counters.add(counters.key('a'), 9, MINUTE, NOW)
     for (const key of near) assert.equal(counters.read(key, NOW), 0)
@@ -241,7 +240,7 @@ describe('the hash of names', () => {
       for (const [at, word] of before.entries()) changed += bitsOf(word ^ after[at]!)
     }
     const mean = changed / rounds
-    assert.ok(mean > 63 && mean < 65, `${mean} of 128`)
+    assert.ok(mean > 47 && mean < 49, `${mean} of 96`)
   })
 })
 

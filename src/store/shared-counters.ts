@@ -33,8 +33,11 @@ export type Step = (current: number, amount: number, limit: number) => number
 /** A step declined. */
 export const DECLINED = -1
 
+/** Before the first one: whatever is published is alive then. */
+const ANY_TICK = 0
+
 export interface CountersOptions {
-  /** How many live names the table holds with next to no overflow; about 71 bytes of memory each. Up to 25 million. */
+  /** How many live names the table holds with next to no overflow; about 61 bytes of memory each. Up to 25 million. */
   readonly capacity: number
   /** The moment from which expiry is counted; none before it and none later than 6.8 years after it. */
   readonly now?: number
@@ -172,11 +175,39 @@ export class SharedCounters {
     expiresAt: number,
     now: number,
   ): number | null {
+    const tick = this.#table.tickOf(now)
+    return this.#update(key, step, amount, limit, expiresAt, tick, tick)
+  }
+
+  /**
+   * As `update`, but goes on from what the counter held when it expired, while nobody has taken its place: for values that
+   * count for nothing by then, as arrival times in the past do. That is several times cheaper than to begin anew.
+   */
+  resume(
+    key: CounterKey,
+    step: Step,
+    amount: number,
+    limit: number,
+    expiresAt: number,
+    now: number,
+  ): number | null {
+    return this.#update(key, step, amount, limit, expiresAt, this.#table.tickOf(now), ANY_TICK)
+  }
+
+  /** @param since counters that expired before this tick are gone */
+  #update(
+    key: CounterKey,
+    step: Step,
+    amount: number,
+    limit: number,
+    expiresAt: number,
+    tick: number,
+    since: number,
+  ): number | null {
     const table = this.#table
-    const tick = table.tickOf(now)
     const expires = table.expiryTickOf(expiresAt, tick)
     for (;;) {
-      const slot = table.find(key, tick)
+      const slot = table.find(key, since)
       if (slot === NONE) {
         if (!table.claim(key, tick, expires)) return null
         continue

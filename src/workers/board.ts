@@ -43,7 +43,7 @@ export interface BoardBuffers {
 }
 
 export interface BoardOptions {
-  /** How many counters of limits are in use at a time; the system gives what is used of about 71 bytes each. */
+  /** How many counters of limits are in use at a time; the system gives what is used of about 61 bytes each. */
   readonly limitKeys?: number | undefined
   /** Upstreams that have a fair queue, by key. */
   readonly queued?: ReadonlyMap<string, { readonly name: string }>
