@@ -131,6 +131,7 @@ for (let round = 0; round < rounds; round++) {
   const measures: Record<string, () => number> = {
     hundred: () => decisions(few, place => fewIdentities[pick(place, FEW)]!),
     million: () => decisions(all, place => active[pick(place, active.length)]!),
+    'million-seen': () => decisions(all, place => active[pick(place, FEW)]!),
     'hundred-new': () => decisions(few, place => identityOf(pick(place, FEW))),
     'million-new': () => decisions(all, place => identityOf(pick(place, companies))),
     'hundred-memory': () => timed(place => touch(place, FEW)),

@@ -12,6 +12,7 @@ const ROUNDS = 3
 const LABELS: Record<string, string> = {
   hundred: 'a hundred companies, tokens known',
   million: 'a million companies, 16,384 tokens known',
+  'million-seen': 'a million companies seen, a hundred of them asking',
   'hundred-new': 'a hundred companies, each token new',
   'million-new': 'a million companies, each token new',
   'hundred-memory': 'the memory of such a decision alone, a hundred places',
@@ -45,7 +46,8 @@ export async function million(run: Run): Promise<Result | null> {
 }
 
 function result(samples: Sample[], state: Record<string, number>): Result {
-  const few = (name: string): string => name.replace('million', 'hundred')
+  const few = (name: string): string =>
+    name === 'million-seen' ? 'hundred' : name.replace('million', 'hundred')
   return {
     scenario: 'million',
     title: 'A million companies: decisions of three rules, and what is kept of them',
