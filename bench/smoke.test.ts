@@ -5,28 +5,27 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { needs } from '../test/support/system.ts'
 import type { Kept } from './report.ts'
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 
-const NJS = ['/usr/lib/nginx/modules', '/usr/share/nginx/modules'].map(folder =>
-  join(folder, 'ngx_http_js_module.so'),
-)
-
-/** A test installs nothing: without wrk and nginx on the machine there is no race to run. */
+const linux = process.platform === 'linux' ? false : 'needs Linux'
 const missing =
-  process.platform !== 'linux' ||
-  !isOnPath('wrk') ||
-  !isOnPath('nginx') ||
-  !NJS.some(file => existsSync(file))
+  linux ||
+  (await needs('wrk', { command: '/usr/bin/wrk', packages: ['wrk'] })) ||
+  (await needs('nginx with njs', {
+    command: '/usr/lib/nginx/modules/ngx_http_js_module.so',
+    packages: ['nginx', 'libnginx-mod-http-js'],
+  }))
+const missingH2 =
+  missing || (await needs('h2load', { command: '/usr/bin/h2load', packages: ['nghttp2-client'] }))
 
-test('a race of two ends in figures, a table and a chart', {
-  skip: missing && 'needs wrk, nginx and njs',
-}, async t => {
+test('a race of two ends in figures, a table and a chart', { skip: missing }, async t => {
   const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
   t.after(() => rm(results, { recursive: true, force: true }))
   const { stdout } = await promisify(execFile)(process.execPath, [
@@ -54,9 +53,7 @@ const LASTING: Record<string, Record<string, [figure: string, least: number]>> =
 
 describe('what lasts ends in figures, too:', { concurrency: 4 }, () => {
   for (const [scenario, entries] of Object.entries(LASTING)) {
-    test(scenario, {
-      skip: (missing || !isOnPath('h2load')) && 'needs wrk, nginx, njs and h2load',
-    }, async t => {
+    test(scenario, { skip: missingH2 }, async t => {
       const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
       t.after(() => rm(results, { recursive: true, force: true }))
       await promisify(execFile)(process.execPath, [
@@ -82,7 +79,7 @@ describe('limits end in figures, too:', { concurrency: 3 }, () => {
     return JSON.parse(await readFile(join(results, `${scenario}.json`), 'utf8')) as Kept
   }
 
-  test('a noisy neighbour', { skip: process.platform !== 'linux' && 'needs Linux' }, async t => {
+  test('a noisy neighbour', { skip: linux }, async t => {
     const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
     t.after(() => rm(results, { recursive: true, force: true }))
     const kept = await measure('noisy-neighbour', results, '--contenders', 'gateway,gateway-unfair')
@@ -98,7 +95,7 @@ describe('limits end in figures, too:', { concurrency: 3 }, () => {
     assert.equal(svg.match(/class="heading"/g)?.length, 3)
   })
 
-  test('what limits cost', { skip: missing && 'needs wrk, nginx and njs' }, async t => {
+  test('what limits cost', { skip: missing }, async t => {
     const results = await mkdtemp(join(tmpdir(), 'nyro-bench-test-'))
     t.after(() => rm(results, { recursive: true, force: true }))
     const kept = await measure('limits', results, '--contenders', 'gateway-limits')
@@ -118,8 +115,3 @@ describe('limits end in figures, too:', { concurrency: 3 }, () => {
     assert.ok(end.state.tableMegabytes < 1, stdout)
   })
 })
-
-function isOnPath(program: string): boolean {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
-  return folders.some(folder => existsSync(join(folder, program)))
-}
