@@ -145,12 +145,13 @@ export class Gate implements Expiring {
 
   /** One that has its slot goes on for long. It is known until the returned function is called, before `leave`. */
   keep(company: string, weight: number, moving: Moving, kind: StreamKind = 'answer'): () => void {
-    const stream = new Stream(company, weight, moving, this.now(), kind)
+    const now = this.now()
+    const stream = new Stream(company, weight, moving, now, kind)
     if (this.#streams.count === 0) {
       this.#looks.deadline = deadlineIn(LOOK_MS / 1000)
       watchDeadline(this.#looks)
     }
-    this.#streams.add(stream, this.now())
+    this.#streams.add(stream, now)
     if (this.#slots.waiting > 0) this.#serve()
     return () => {
       this.#streams.remove(stream)
@@ -202,12 +203,16 @@ export class Gate implements Expiring {
 
   /** Whether one that has its slot may keep others out, should it take long: then `keep` has to know of it. */
   isBusy(inUse: number): boolean {
-    return this.#settings.streamsLend && inUse >= this.#slots.limit * TELLING
+    return this.#settings.streamsLend && this.#isTelling(inUse)
   }
 
   /** Whether the answer to a request that entered as one of so many is to be measured. */
   measures(inUse: number): boolean {
-    return this.#limit !== null && inUse >= this.#slots.limit * TELLING
+    return this.#limit !== null && this.#isTelling(inUse)
+  }
+
+  #isTelling(inUse: number): boolean {
+    return inUse >= this.#slots.limit * TELLING
   }
 
   /** @param latency milliseconds from the request to the head of its answer */

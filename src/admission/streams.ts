@@ -115,14 +115,11 @@ export class Streams {
       this.#part = this.#partOfLimit()
     }
     this.#all.add(stream)
-    this.#count(stream, 1)
-    this.#lend()
+    if (stream.lasts) this.#countNow(stream, 1)
   }
 
   remove(stream: Stream): void {
-    if (!this.#all.delete(stream)) return
-    this.#count(stream, -1)
-    this.#lend()
+    if (this.#all.delete(stream) && stream.lasts) this.#countNow(stream, -1)
   }
 
   /** How many of the slots in use this company may have all the same. */
@@ -150,7 +147,7 @@ export class Streams {
     this.#part = this.#partOfLimit()
     for (const stream of this.#all) {
       stream.look(now)
-      this.#count(stream, 1)
+      if (stream.lasts) this.#count(stream, 1)
     }
     this.#lend()
   }
@@ -160,8 +157,12 @@ export class Streams {
     return Math.max(1, Math.floor((slots.limit * PART) / slots.workers))
   }
 
+  #countNow(stream: Stream, by: 1 | -1): void {
+    this.#count(stream, by)
+    this.#lend()
+  }
+
   #count(stream: Stream, by: 1 | -1): void {
-    if (!stream.lasts) return
     let account = this.#accounts.get(stream.company)
     if (account === undefined) {
       account = { weight: stream.weight, working: 0, resting: 0 }

@@ -1,20 +1,18 @@
 /** `nyro-gateway diff OLD NEW`: what one configuration does otherwise than another, in words. */
 
-import { isDeepStrictEqual } from 'node:util'
+import { differencesOf } from '../config/differences.ts'
 import { fixedOf, restartKeys } from '../config/fixed.ts'
-import { type Loaded, loadConfig } from '../config/load.ts'
+import { loadConfig } from '../config/load.ts'
+import { isObject } from '../config/parse.ts'
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts'
 import { reportProblems } from './commands.ts'
 
 /** @returns the exit code: 0, or 78 when one of the two is wrong */
 export async function diff(before: string, after: string): Promise<number> {
-  const all: Loaded[] = []
-  for (const file of [before, after]) {
-    const loaded = await loadConfig({ file })
-    if (loaded.config === null) return reportProblems(loaded)
-    all.push(loaded)
-  }
-  const [old, now] = all as [Loaded & { config: GatewayConfig }, Loaded & { config: GatewayConfig }]
+  const old = await loadConfig({ file: before })
+  if (old.config === null) return reportProblems(old)
+  const now = await loadConfig({ file: after })
+  if (now.config === null) return reportProblems(now)
   process.stdout.write(describeDiff(old.config, now.config))
   return 0
 }
@@ -100,17 +98,14 @@ const SECRET = /(?:^|\.)(?:secret|key|keys|password|token|credentials)$|^redis\.
 const URL_CREDENTIALS = /\/\/[^/@\s]*@/g
 
 /** A line for each key that differs, with both values. */
-function differences(before: unknown, after: unknown, place = ''): string[] {
-  if (isDeepStrictEqual(before, after) || shownSame(before, after)) return []
-  if (isSection(before) && isSection(after) && !SECRET.test(place)) {
-    const keys = new Set([...Object.keys(before), ...Object.keys(after)])
-    return [...keys].flatMap(key =>
-      differences(before[key], after[key], place === '' ? key : `${place}.${key}`),
-    )
-  }
-  if (SECRET.test(place)) return [`${place}  changed`]
-  return [`${place}  ${shown(before)} → ${shown(after)}`]
+function differences(before: unknown, after: unknown): string[] {
+  return differencesOf(before, after, { isSection, isSame: shownSame }).map(({ place, before, after }) =>
+    SECRET.test(place) ? `${place}  changed` : `${place}  ${shown(before)} → ${shown(after)}`,
+  )
 }
+
+const isSection = (value: unknown, place: string): value is Record<string, unknown> =>
+  isObject(value) && !SECRET.test(place)
 
 /** Each load of a config module makes functions anew. */
 function shownSame(before: unknown, after: unknown): boolean {
@@ -119,16 +114,12 @@ function shownSame(before: unknown, after: unknown): boolean {
   return typeof before === 'function' && typeof after === 'function' && String(before) === String(after)
 }
 
-function isSection(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function shown(value: unknown): string {
   if (value === undefined) return 'none'
   if (typeof value === 'function') return value.name || 'policy'
   if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`
   // A pattern of origins
-  if (isSection(value) && typeof value.text === 'string') return value.text
+  if (isObject(value) && typeof value.text === 'string') return value.text
   const text = typeof value === 'string' ? value : JSON.stringify(value, redacted)
   return text.replace(URL_CREDENTIALS, '//***@')
 }

@@ -3,7 +3,7 @@
  * its limits, its Redis, how usage is counted.
  */
 
-import { isDeepStrictEqual } from 'node:util'
+import { differencesOf } from './differences.ts'
 import { DEFAULT_MAX_KEYS } from './limits.ts'
 import type { GatewayConfig } from './schema.ts'
 
@@ -49,16 +49,7 @@ export function withFixed(
 
 /** The keys that would have to change, and need a restart for that. */
 export function restartKeys(running: FixedSettings, wanted: FixedSettings): string[] {
-  return differences(running, wanted, '')
-}
-
-function differences(before: unknown, after: unknown, place: string): string[] {
-  if (isDeepStrictEqual(before, after)) return []
-  if (!isSection(before) || !isSection(after)) return [place]
-  const keys = new Set([...Object.keys(before), ...Object.keys(after)])
-  return [...keys].flatMap(key =>
-    differences(before[key], after[key], place === '' ? key : `${place}.${key}`),
-  )
+  return differencesOf(running, wanted, { isSection }).map(({ place }) => place)
 }
 
 function isSection(value: unknown): value is Record<string, unknown> {

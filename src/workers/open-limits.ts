@@ -8,6 +8,7 @@ import { Slots } from '../limits/slots.ts'
 import type { RedisLink } from '../redis/link.ts'
 import { DECLINED } from '../store/shared-counters.ts'
 import type { Board } from './board.ts'
+import { seldom } from './seldom.ts'
 
 export interface OpenLimits {
   readonly store: LimitStore
@@ -18,7 +19,6 @@ export interface OpenLimits {
   close(): void
 }
 
-const REFUSALS_TOLD_MS = 60_000
 const TOLD_MS = 365 * 86_400_000
 
 interface OpenLimitsOptions {
@@ -73,9 +73,7 @@ export async function openLimits({
       },
       onUp: tellOfEnd,
       onRefused(reason) {
-        const now = Date.now()
-        const key = board.limits.key('redis refused')
-        if (board.limits.take(key, 1, 1, now + REFUSALS_TOLD_MS, now) === true)
+        if (seldom(board.limits, 'redis refused'))
           logger.error({ reason }, 'Redis refuses what is asked of it: limits are decided locally')
       },
     },

@@ -4,8 +4,7 @@ import type { Logger } from 'pino'
 import type { RedisLink } from '../redis/link.ts'
 import type { AskedTickets } from '../store/tickets.ts'
 import type { Board } from './board.ts'
-
-const REFUSALS_TOLD_MS = 60_000
+import { seldom } from './seldom.ts'
 
 /** @param link null: no Redis is configured */
 export async function openTickets(
@@ -16,8 +15,6 @@ export async function openTickets(
   if (link === null) return tickets
   const { SharedTickets } = await import('../redis/shared-tickets.ts')
   return new SharedTickets(link, tickets, limits, reason => {
-    const now = Date.now()
-    if (limits.take(limits.key('tickets refused'), 1, 1, now + REFUSALS_TOLD_MS, now) === true)
-      logger.error({ reason }, 'Tickets cannot be shared: Redis refuses')
+    if (seldom(limits, 'tickets refused')) logger.error({ reason }, 'Tickets cannot be shared: Redis refuses')
   })
 }

@@ -1,6 +1,7 @@
 /** A gateway in front of one upstream with a fair queue, and companies that ask it. */
 
 import type { TestContext } from 'node:test'
+import type { UpstreamDescription } from '../../src/admin/upstream-table.ts'
 import type { GatewayOptions } from '../../src/config/schema.ts'
 import { type Answer, bearer, send } from './client.ts'
 import { startConfigured } from './configured.ts'
@@ -11,20 +12,11 @@ import { until } from './until.ts'
 
 type FairQueue = NonNullable<NonNullable<GatewayOptions['upstreams']>[string]['fairQueue']>
 
-export interface Row {
-  readonly name: string
-  readonly limit: number
-  readonly in_use: number
-  readonly lent: number
-  readonly waiting: number
-  readonly refused: number
-}
-
 export interface Queued extends GatewayProcess {
   /** What the admin port says of the one upstream. */
-  row(): Promise<Row>
+  row(): Promise<UpstreamDescription>
   /** Resolves once so many wait. */
-  waiting(count: number): Promise<Row>
+  waiting(count: number): Promise<UpstreamDescription>
   ask(company: string, path?: string): Promise<Answer>
 }
 
@@ -55,7 +47,8 @@ export async function queued(
     { GATEWAY_ADMIN_PORT: '0', ...env },
   )
   context.after(() => gateway.stop('SIGKILL'))
-  const row = async (): Promise<Row> => (await send(`${gateway.adminUrl}/upstreams`)).json()[0]
+  const row = async (): Promise<UpstreamDescription> =>
+    (await send(`${gateway.adminUrl}/upstreams`)).json()[0]
   return {
     ...gateway,
     row,
