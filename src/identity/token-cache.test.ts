@@ -145,13 +145,14 @@ describe('the cache of verified tokens', () => {
           identity(unique(), 1_000, JSON.parse(JSON.stringify({ shape: shape() }))),
         )
       for (let i = 0; i < 20; i++) entry()
-      const [bytes, heap] = [cache.bytes, heapInUse()]
-      for (let i = 0; i < 200; i++) entry()
-      const taken = heapInUse() - heap
-      assert.ok(
-        taken > 0 && taken < 1.1 * (cache.bytes - bytes),
-        `${taken} taken, ${cache.bytes - bytes} counted`,
-      )
+      // What else lives in this process comes and goes now and then: the middle one of three counts
+      const measured = Array.from({ length: 3 }, () => {
+        const [bytes, heap] = [cache.bytes, heapInUse()]
+        for (let i = 0; i < 200; i++) entry()
+        return { taken: heapInUse() - heap, counted: cache.bytes - bytes }
+      })
+      const { taken, counted } = measured.sort((a, b) => a.taken - b.taken)[1]!
+      assert.ok(taken > 0 && taken < 1.1 * counted, `${taken} taken, ${counted} counted`)
     })
   }
 
